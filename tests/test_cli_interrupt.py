@@ -105,9 +105,10 @@ def before(stage: str, said: dict[str, Any]) -> int:
 def test_control_c_ends_a_compile_cleanly_and_it_can_go_on(
     server: Interrupting, place: Path
 ) -> None:
-    command = ("compile", "recipe.toml", "--json")
+    mine = ("--output", "my place/capitals", "--workspace", "my runs", "--max-calls", "5000")
+    command = ("compile", "recipe.toml", "--json", *mine)
     undisturbed = finished(
-        Command(place, *command, "--workspace", "elsewhere", "--output", "other")
+        Command(place, *command[:3], "--workspace", "elsewhere", "--output", "other")
     )
     count = len(server.calls)
     first, end = before("prompts", undisturbed), before("shortlist", undisturbed)
@@ -118,13 +119,15 @@ def test_control_c_ends_a_compile_cleanly_and_it_can_go_on(
     assert out == ""
     assert "Traceback" not in err
     assert "Stopped; the best so far is 'baseline' (" in err
-    assert not (place / "artifacts").exists()
+    assert not (place / "my place").exists()
     (told,) = [line for line in err.splitlines() if line.startswith("Go on with: rag ")]
     words = shlex.split(told.removeprefix("Go on with: rag "))
     resumed = finished(Command(place, *words, "--json"))
     for key in ("chosen", "verdict", "knobs", "programs"):
         assert _plain(resumed[key]) == _plain(undisturbed[key])
-    assert (place / "artifacts" / "compiled" / "capitals").is_dir()
+    assert (place / "my place" / "capitals").is_dir()
+    assert (place / "my runs" / "mlflow.db").is_file()
+    assert "5000" in words
     assert len(server.calls) - count <= 1.05 * count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -10,6 +11,8 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +20,9 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
+from ragwright.artifacts.cli.compile import CompileRequest, push_record
+from ragwright.artifacts.manifest import TrackingRun
+from ragwright.retrievers.errors import RecordFault
 from ragwright.retrievers.mlflow_database import make_database
 
 pytestmark = pytest.mark.slow
@@ -95,3 +101,33 @@ def test_a_port_in_use_and_no_runs_are_said_at_once(
         words = ["mlflow", "--tracking-uri", "sqlite:///x.db", "--port", port]
         busy = CliRunner().invoke(app, words)
     assert (busy.exit_code, f"Port {port} is in use" in busy.stderr) == (2, True)
+
+
+def test_a_run_that_was_not_copied_is_pushed_by_what_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A recipe's name may have blanks, and the run lies in the workspace that was given."""
+
+    def refused(*_: object, **more: object) -> None:
+        asked.append(more["source"])
+        raise RecordFault("It is down.")
+
+    asked: list[object] = []
+    workspace = tmp_path / "my runs"
+    store = f"sqlite:///{workspace / 'mlflow.db'}"
+    workspace.mkdir()
+    make_database(store)
+    monkeypatch.setattr("ragwright.artifacts.cli.compile.copy_run", refused)
+    monkeypatch.setattr("ragwright.optimize.report.mlflow_copy.copy_run", refused)
+    done: Any = SimpleNamespace(
+        tracking=TrackingRun(uri=store, run_id="a1"), target=("http://127.0.0.1:9", "my team"),
+        again=False,
+    )  # fmt: skip
+    for wanted in (
+        CompileRequest(tmp_path / "hand book.toml", workspace=workspace),
+        CompileRequest(workspace),
+    ):
+        push_record(done, wanted)
+        told = capsys.readouterr().err.partition("Later: rag ")[2]
+        assert CliRunner().invoke(app, shlex.split(told)).exit_code == 2
+    assert asked == [store] * 4

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +176,8 @@ def _run(
         raise
     except RagError as error:
         if "--resume" in error.hint:  # said where nothing is known of folders and commands
-            print(escape_controls(f"note: {_go_on(wanted, places.run)}"), file=sys.stderr)
+            more = replace(wanted, caps=Caps())  # with the same ones it may end at once
+            print(escape_controls(f"note: {_go_on(more, places.run)}"), file=sys.stderr)
         raise
     server = wanted.tracking_uri or recipe.tracking.uri
     return replace(done, target=(server, wanted.experiment or recipe.tracking.experiment))
@@ -194,8 +195,9 @@ def push_record(done: CompileOutput, wanted: CompileRequest) -> None:
     try:
         copy_run(tracking.run_id, source=tracking.uri, target=target, experiment=experiment)
     except RecordFault as error:
-        again = f"rag mlflow push {tracking.run_id} {wanted.recipe} --tracking-uri {target}"
-        again += f" --experiment {shlex.quote(experiment)}" if experiment else ""
+        place = str(wanted.workspace or wanted.recipe)
+        words = ["rag", "mlflow", "push", tracking.run_id, place, "--tracking-uri", target]
+        again = shlex.join([*words, *(["--experiment", experiment] if experiment else [])])
         print(escape_controls(f"note: {error}\nLater: {again}"), file=sys.stderr)
 
 
@@ -222,9 +224,23 @@ def interruption_message(wanted: CompileRequest, run: Path) -> str:
 
 
 def _go_on(wanted: CompileRequest, run: Path) -> str:
-    trainset = (str(wanted.trainset),) if wanted.trainset else ()
-    words = ("rag", "compile", str(wanted.recipe), *trainset, "--resume", str(run))
-    return f"Go on with: {shlex.join(words)}"
+    """Return the command that goes on: with what was given, or it would be another compile."""
+    caps = wanted.caps
+    options = {
+        "--output": wanted.output,
+        "--workspace": wanted.workspace,
+        "--index": wanted.index,
+        "--lm": wanted.lm,
+        "--optimizer": wanted.optimizer,
+        "--max-calls": caps.calls,
+        "--max-tokens": caps.tokens,
+        "--max-cost": caps.cost,
+        "--max-seconds": caps.seconds,
+    }
+    given = [(name, str(value)) for name, value in options.items() if value is not None]
+    trainset = [str(wanted.trainset)] if wanted.trainset else []
+    words = ["rag", "compile", str(wanted.recipe), *trainset, "--resume", str(run)]
+    return f"Go on with: {shlex.join([*words, *chain.from_iterable(given)])}"
 
 
 def _kept(result: CompileResult, places: Places) -> CompileOutput:
