@@ -6,6 +6,7 @@ that awaits. Loads neither DSPy nor any model.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from ragwright.artifacts.wire import (
     SearchReply,
     TokenEvent,
 )
-from ragwright.retrievers.errors import RagError
+from ragwright.retrievers.errors import InputError, RagError
 from ragwright.retrievers.types import Where
 
 KEY = "RAGWRIGHT_API_KEY"
@@ -85,6 +86,26 @@ class ApiRequest(Generic[Reply]):
     def method(self) -> str:
         return "GET" if self.body is None else "POST"
 
+    @property
+    def sent(self) -> dict[str, Any]:
+        """What goes along with the path, as httpx takes it.
+
+        Raises:
+            InputError: Something in it cannot be written: half a surrogate pair, NaN, an object.
+        """
+        try:
+            for value in (self.params or {}).values():
+                value.encode()
+            if self.body is None:
+                return {"params": self.params}
+            written = json.dumps(self.body, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"This cannot be sent to a server: {error}.",
+                hint="Send text that is UTF-8, finite numbers, lists and tables of these.",
+            ) from error
+        return {"content": written, "headers": {"Content-Type": "application/json"}}
+
     def reply(self, response: httpx.Response) -> Reply:
         """Read what came back.
 
@@ -131,8 +152,17 @@ def health_call() -> ApiRequest[Health]:
 
 
 def request_headers(key: str | None) -> dict[str, str]:
-    """Return what every request carries: a key, by default that of the environment."""
+    """Return what every request carries: a key, by default that of the environment.
+
+    Raises:
+        InputError: It holds what no header can.
+    """
     chosen = os.environ.get(KEY, "") if key is None else key
+    if not (chosen.isascii() and chosen.isprintable()):
+        raise InputError(
+            "The API key holds other characters than letters, digits and signs of ASCII.",
+            hint=f"Give the key that the server was given, here or in {KEY}.",
+        )
     return {"Authorization": f"Bearer {chosen}"} if chosen else {}
 
 

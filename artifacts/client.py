@@ -34,15 +34,17 @@ class Client:
 
     Raises (every method):
         ServerError: The server refused, failed, or cannot be reached.
+        InputError: Something cannot be sent: half a surrogate pair, NaN, an object.
     """
 
     def __init__(self, url: str, *, key: str | None = None, timeout: float = 65.0) -> None:
-        self._http = httpx.Client(
-            base_url=url,
-            headers=calls.request_headers(key) | UNPACKED,
-            timeout=timeout,
-            event_hooks={"response": [bound]},
-        )
+        with calls.reached():
+            self._http = httpx.Client(
+                base_url=url,
+                headers=calls.request_headers(key) | UNPACKED,
+                timeout=timeout,
+                event_hooks={"response": [bound]},
+            )
 
     def ask(self, question: str, *, where: Where | None = None, **inputs: Any) -> AskReply:
         """Answer a question; `inputs` are what a program of one's own takes besides."""
@@ -52,7 +54,7 @@ class Client:
         self, question: str, *, where: Where | None = None, **inputs: Any
     ) -> Iterator[ReplyEvent]:
         """Answer a question piece by piece; closing the iterator gives the answer up."""
-        sent = self._http.stream("POST", STREAM, json=calls.ask_call(question, where, inputs).body)
+        sent = self._http.stream("POST", STREAM, **calls.ask_call(question, where, inputs).sent)
         with calls.reached(), sent as response:
             if not response.is_success:
                 response.read()
@@ -102,21 +104,20 @@ class Client:
 
     def _send(self, call: ApiRequest[Reply]) -> Reply:
         with calls.reached():
-            return call.reply(
-                self._http.request(call.method, call.path, json=call.body, params=call.params)
-            )
+            return call.reply(self._http.request(call.method, call.path, **call.sent))
 
 
 class AsyncClient:
     """`Client` for asyncio: the same methods, awaited. See there."""
 
     def __init__(self, url: str, *, key: str | None = None, timeout: float = 65.0) -> None:
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers=calls.request_headers(key) | UNPACKED,
-            timeout=timeout,
-            event_hooks={"response": [abound]},
-        )
+        with calls.reached():
+            self._http = httpx.AsyncClient(
+                base_url=url,
+                headers=calls.request_headers(key) | UNPACKED,
+                timeout=timeout,
+                event_hooks={"response": [abound]},
+            )
 
     async def ask(self, question: str, *, where: Where | None = None, **inputs: Any) -> AskReply:
         """Answer a question; `inputs` are what a program of one's own takes besides."""
@@ -126,7 +127,7 @@ class AsyncClient:
         self, question: str, *, where: Where | None = None, **inputs: Any
     ) -> AsyncIterator[ReplyEvent]:
         """Answer a question piece by piece; closing the iterator gives the answer up."""
-        sent = self._http.stream("POST", STREAM, json=calls.ask_call(question, where, inputs).body)
+        sent = self._http.stream("POST", STREAM, **calls.ask_call(question, where, inputs).sent)
         with calls.reached():
             async with sent as response:
                 if not response.is_success:
@@ -177,6 +178,4 @@ class AsyncClient:
 
     async def _send(self, call: ApiRequest[Reply]) -> Reply:
         with calls.reached():
-            return call.reply(
-                await self._http.request(call.method, call.path, json=call.body, params=call.params)
-            )
+            return call.reply(await self._http.request(call.method, call.path, **call.sent))

@@ -141,13 +141,14 @@ def ask(
     if server is not None:
         from ragwright.artifacts.cli.inputs import written_inputs
         from ragwright.artifacts.cli.serve import ask_server
+        from ragwright.retrievers.metadata import clean_text
 
         if artifact or index or lm:
             raise InputError(
                 "A server answers by its own artifact, index and model.",
                 hint="Leave --artifact, --index and --lm out beside --server.",
             )
-        question = _split(words, "QUESTION", given=True)[1]
+        question = clean_text(_split(words, "QUESTION", given=True)[1])
         ask_server(server, question, json, passing, written_inputs(given or ()))
         return
     recipe, question = _split(words, "QUESTION", given=bool(artifact))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from ragwright.artifacts.cli import app
 from ragwright.artifacts.cli.serve import _printed
 from ragwright.artifacts.client import AsyncClient, Client, ServerError
 from ragwright.artifacts.wire import AskReply, RestartEvent, RetrievalEvent, TokenEvent
+from ragwright.retrievers.errors import InputError, RagError
 from tests.artifacts.server.conftest import KEY, Running
 
 QUESTION = "What is the capital of Japan?"
+NOWHERE = "http://127.0.0.1:1"
 
 
 @pytest.fixture
@@ -209,3 +212,34 @@ def test_serving_refuses_what_cannot_work(home: Path, arguments: list[str], mess
     ran = CliRunner().invoke(app, ["serve", *chosen])
     assert (ran.exit_code, ran.stderr.count("\n")) == (2, 1)
     assert message in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (lambda: Client(NOWHERE).ask("\ud800"), InputError),
+        (lambda: Client(NOWHERE).ask("x", where={"year": math.nan}), InputError),
+        (lambda: Client(NOWHERE).search("x", where={"year": {1, 2}}), InputError),
+        (lambda: next(Client(NOWHERE).stream("x", more="\udc00")), InputError),
+        (lambda: Client(NOWHERE).document("\ud800"), InputError),
+        (lambda: Client(NOWHERE, key="k\xe9y"), InputError),
+        (lambda: AsyncClient(NOWHERE, key="two\nlines"), InputError),
+        (lambda: Client("http://[::1"), ServerError),
+    ],
+)
+def test_what_cannot_be_sent_is_said(said: Callable[[], object], kind: type[RagError]) -> None:
+    with pytest.raises(kind) as caught:
+        said()
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--server", "http://[::1", "x"), ("--server", "http://127.0.0.1:1", "h\udcffi"),
+        ("--server", "http://127.0.0.1:1", "x", "--input", "y=[NaN]"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_asked_is_one_line(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, ["ask", *words])
+    assert (done.exit_code, done.stderr[:7], done.stderr.count("\n")) == (2, "error: ", 1)
