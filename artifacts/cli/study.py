@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,6 +76,7 @@ def retrieval(  # noqa: PLR0913, PLR0917 (one parameter per option)
 ) -> None:
     """Compare ways of retrieving: by chunk, by document, and as a program reads them."""
     from ragwright.artifacts.cli import view
+    from ragwright.optimize.retrieval.replay import standard_settings
     from ragwright.optimize.study.findings import retrieval_findings
     from ragwright.optimize.study.retrieval import study_retrieval, time_searches
     from ragwright.programs.build import starting_knobs
@@ -85,7 +86,8 @@ def retrieval(  # noqa: PLR0913, PLR0917 (one parameter per option)
     before = None if against is None else _earlier(against, metric)
     with view.progress_bars() as progress:
         read, studied = _studied(recipe, trainset, index, progress)
-        named = {"recipe": starting_knobs(read), **_compiled(artifact or ())}
+        taken = ("recipe", *standard_settings(studied.candidates))
+        named = {"recipe": starting_knobs(read), **_compiled(artifact or (), taken)}
         found = study_retrieval(studied, named, metrics=names, metric=metric, reference=reference)
         if time:
             asked = [question.question for question in studied.questions[:time]]
@@ -196,15 +198,32 @@ def _refused(recipe: Recipe, studied: StudyQuestions) -> str:
     return "" if studied.unlabelled else split_refusal(studied.questions, recipe.data)
 
 
-def _compiled(artifacts: Sequence[Path]) -> dict[str, KnobValues]:
-    from ragwright.artifacts.addresses import address_of
-    from ragwright.artifacts.store import read_artifact
-    from ragwright.programs.knobs import KnobValues
+def _compiled(artifacts: Sequence[Path], taken: Collection[str]) -> dict[str, KnobValues]:
+    """The knobs of artifacts, by their names; of several stages each, of what is taken the place.
 
-    found = {}
+    Raises:
+        InputError: One has no knobs.
+    """
+    from ragwright.artifacts.addresses import address_of
+    from ragwright.artifacts.state import load_state
+    from ragwright.artifacts.store import read_artifact
+    from ragwright.optimize.setting import setting_of, short_stage_name
+
+    found: dict[str, KnobValues] = {}
     for path in artifacts:
         stored = read_artifact(address_of(str(path)))
-        found[f"{path.name}"] = KnobValues.checked(stored.state["knobs"])
+        load_state(stored.program, stored.state)
+        setting = setting_of(stored.program)
+        if not setting:
+            raise InputError(
+                f"The artifact {str(path)!r} has no retrieval stage with knobs.",
+                hint="Leave it out.",
+            )
+        for place, values in setting.items():
+            stage = f" {short_stage_name(place)}" if len(setting) > 1 else ""
+            name = f"{path.name}{stage}"
+            free = name not in taken and name not in found
+            found[name if free else f"artifact {path}{stage}"] = values
     return found
 
 

@@ -22,7 +22,9 @@ from ragwright.artifacts.cli import app
 from ragwright.artifacts.client import Client, ServerError
 from ragwright.artifacts.server.app import create_app
 from ragwright.artifacts.server.settings import ServerSettings
+from ragwright.programs.build import build_program
 from ragwright.programs.kinds import RerankRAG
+from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import ArtifactError, InputError
 from ragwright.retrievers.index import IndexSettings, close_index
 from ragwright.retrievers.ingest import ingest
@@ -285,3 +287,27 @@ def test_a_program_of_ours_needs_no_recipe_either(indexes: tuple[str, str], tmp_
     assert type(again) is RerankRAG
     question = "Where do customers in Rome return a kettle?"
     assert again(question=question).answer == program(question=question).answer
+
+
+def test_a_study_measures_every_stage_of_an_artifact_under_a_name_of_its_own(
+    tmp_path: Path, indexes: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An artifact may be called as the recipe's own way is, which gates go by."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, MODULE)
+    options = dict(zip(("handbook", "tickets"), indexes, strict=True))
+    save(Desk(*indexes), tmp_path / "own", options=options)
+    Path("r.toml").write_text(f'name = "x"\n[index]\npath = "{indexes[0]}"\nembedder = "hash"\n')
+    recipe = Recipe.from_toml("r.toml")
+    for home in ("recipe", "dense"):
+        save(build_program(recipe), tmp_path / home, recipe=recipe)
+    rows = [{"question": f"A kettle in {one}?", "documents": [f"kettle-{one}"]} for one in PLACES]
+    Path("q.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    given = [word for home in ("own", "recipe", "dense") for word in ("--artifact", home)]
+    done = CliRunner().invoke(
+        app, ["study", "retrieval", "r.toml", "q.jsonl", *given, "--no-track", "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    ways = json.loads(done.stdout)["ways"]
+    named = {"own handbook", "own tickets", "artifact recipe", "artifact dense"}
+    assert named | {"recipe", "dense"} <= set(ways)
