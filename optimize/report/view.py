@@ -273,10 +273,8 @@ def _next_step(result: CompileResult) -> str:
     """What a person does now."""
     gain = result.gain
     if result.verdict != "keep the baseline":
-        return (
-            "To do: read the questions that got worse, then let the name mean this version with "
-            "`rag artifacts promote`."
-        )
+        first = "read the questions that got worse, then " if gain.losses else ""
+        return f"To do: {first}let the name mean this version: rag artifacts promote NAME."
     if gain.gain <= 0:
         return "To do: keep what runs. Where wrong answers fail says what may help more."
     wanted = math.ceil(gain.n * (gain.detectable / gain.gain) ** 2)

@@ -139,6 +139,9 @@ def test_a_metric_of_a_script_is_called_by_its_name(result: CompileResult, tmp_p
 
 def test_it_says_what_to_do_now(result: CompileResult, tmp_path: Path) -> None:
     assert "rag artifacts promote" in build_report_view(result).next_step
+    assert "got worse" not in build_report_view(result).next_step  # none did
+    lost = replace(result, gain=replace(result.gain, losses=2))
+    assert "read the questions that got worse" in build_report_view(lost).next_step
     unsure = replace(result.gain, n=38, gain=0.05, low=-0.01, detectable=0.1)
     kept = replace(result, decided="keep the baseline", gain=unsure)
     assert "some 160 test questions" in build_report_view(kept).next_step

@@ -45,7 +45,7 @@ def pages(result: CompileResult, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 @pytest.mark.parametrize("name", ["report", "study"])
-@pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
+@pytest.mark.parametrize(("width", "dark"), [(320, False), (1280, True)])
 def test_it_can_be_read(
     driver: webdriver.Chrome, pages: dict[str, str], name: str, width: int, dark: bool
 ) -> None:
