@@ -652,3 +652,22 @@ def test_libraries_are_told_of_a_container_s_share_of_the_cores(
     surroundings.fit_environment()
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert os.environ.get("RAYON_NUM_THREADS") == (limit and "7")
+
+
+@pytest.mark.parametrize("closed", ["", "<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_written_to_like_one_that_nobody_reads(
+    closed: str, tmp_path: Path
+) -> None:
+    """Of the files that it opens, none gets the number of a stream that libraries print to."""
+    code = (
+        "import sys; from ragwright.artifacts.cli.surroundings import open_missing_streams as put;"
+        f"put(); file = open({str(tmp_path / 'file')!r}, 'w');"
+        "print(sys.stdin.read(0), flush=True); print('x', file=sys.stderr, flush=True);"
+        "sys.stdout.isatty(); sys.exit(file.fileno() < 3)"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code],
+        stdin=subprocess.DEVNULL, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "file").read_text() == ""

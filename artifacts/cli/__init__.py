@@ -28,7 +28,7 @@ from ragwright.artifacts.cli import (
     study,
 )
 from ragwright.artifacts.cli.groups import Group
-from ragwright.artifacts.cli.surroundings import fit_environment
+from ragwright.artifacts.cli.surroundings import fit_environment, open_missing_streams
 from ragwright.artifacts.cli.terminal import escape_controls, quiet_warnings, write_in_any_encoding
 from ragwright.retrievers.errors import InputError, ModelError, RagError
 from ragwright.retrievers.extras import missing_extra
@@ -191,6 +191,7 @@ artifacts.register(app)
 
 def main() -> None:
     """Run the command."""
+    open_missing_streams()
     quiet_warnings()
     write_in_any_encoding()
     app(prog_name="rag")

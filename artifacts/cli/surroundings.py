@@ -1,12 +1,10 @@
-"""Fits a command to where it runs: containers that give no home, or a share of the cores.
-
-Libraries read both from the environment, when they are first imported.
-"""
+"""Fits a command to where it runs: no home, a share of the cores, a stream that is closed."""
 
 from __future__ import annotations
 
 import math
 import os
+import sys
 from pathlib import Path
 
 from ragwright.retrievers.cache_file import private_folder, usable_home
@@ -18,8 +16,9 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 def fit_environment() -> None:
     """Put into the environment what libraries would otherwise get wrong; what is set stays.
 
-    They keep files at home, and Chroma's is not imported without one. They start a thread for each
-    core that they see, which are the host's: those of a container that has fewer wait for a share.
+    They read it when they are first imported. They keep files at home, and Chroma's is not
+    imported without one. They start a thread for each core that they see, which are the host's:
+    those of a container that has fewer wait for a share.
     """
     if usable_home() is None:
         os.environ["HOME"] = str(private_folder())
@@ -27,6 +26,20 @@ def fit_environment() -> None:
     if cores is not None and cores < (os.cpu_count() or 1):
         for name in THREADS:
             os.environ.setdefault(name, os.environ.get(THREADS[0], str(cores)))
+
+
+def open_missing_streams() -> None:
+    """Put nothing in the place of standard streams that are closed (`>&-`, some daemons).
+
+    The next file that is opened would have the stream's number, and what is printed written to it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
 def core_limit() -> int | None:
