@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator
 from itertools import accumulate
 
@@ -37,7 +38,9 @@ def _python(text: str) -> list[int]:
     lines = text.splitlines(keepends=True)
     starts = [0, *accumulate(len(line) for line in lines)]
     # The parser counts other line ends than splitlines does: form feeds and the like.
-    tree = ast.parse(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it thinks of somebody's escapes
+        tree = ast.parse(text)
     if text.count("\n") + (not text.endswith("\n")) != len(lines):
         raise ValueError("line ends that only one of the two counts")
     found = sorted({_first_line(node, lines) for node in _definitions(tree)})

@@ -70,7 +70,7 @@ def _filled(text: str, pieces: Sequence[Span], settings: ChunkSettings) -> Itera
         cost = _size(text, pieces[index], settings)
         if end > start and size + cost > settings.size:
             yield start, end
-            start = _stepped_back(text, pieces[:index], overlap, settings) if overlap else end
+            start = _stepped_back(text, pieces, index, settings) if overlap else end
             size = _size(text, (start, end), settings)
         end, size = piece_end, size + cost
     if end > start:
@@ -147,14 +147,14 @@ def _cut_after(text: str, span: Span, separator: str) -> Iterator[Span]:
     yield start, end
 
 
-def _stepped_back(text: str, pieces: Sequence[Span], overlap: int, settings: ChunkSettings) -> int:
-    """Return where a chunk starts that repeats up to `overlap` tokens of whole pieces."""
-    start, left = pieces[-1][1], overlap
-    for piece in reversed(pieces):
-        left -= _size(text, piece, settings)
+def _stepped_back(text: str, pieces: Sequence[Span], index: int, settings: ChunkSettings) -> int:
+    """Return where a chunk starts that repeats tokens of the whole pieces before `index`."""
+    start, left = pieces[index - 1][1], settings.overlap
+    for at in range(index - 1, -1, -1):
+        left -= _size(text, pieces[at], settings)
         if left < 0:
             break
-        start = piece[0]
+        start = pieces[at][0]
     return start
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,8 @@ def markdown_tables(text: str, begun: str = "") -> list[TableSpan]:
 
 def table_columns_at(found: Sequence[TableSpan], start: int) -> str:
     """Return the names of the columns of the table that a character stands in; "" of no table."""
-    return next((table.columns for table in found if table.start <= start < table.end), "")
+    before = bisect_right(found, start, key=lambda table: table.start)
+    return found[before - 1].columns if before and start < found[before - 1].end else ""
 
 
 def _names(line: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,8 @@ from ragwright.optimize.questions.cells import table_rows
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.chunking.code import definition_starts
-from ragwright.retrievers.chunking.rows import markdown_tables
+from ragwright.retrievers.chunking.cutting import _filled
+from ragwright.retrievers.chunking.rows import markdown_tables, table_columns_at
 from ragwright.retrievers.documents import read_documents
 from ragwright.retrievers.documents.messages import mail_text, notebook_text
 from ragwright.retrievers.documents.slides import _EMBEDDED, _by_slide
@@ -51,6 +53,42 @@ def test_a_document_of_one_sign_is_cut_in_time(unit: str, kind: str) -> None:
 def test_a_line_of_blanks_under_names_of_columns_is_no_table(row: str) -> None:
     with in_time():
         assert not markdown_tables(f"|a|b|\n{row}\n")
+
+
+class Counted(Sequence[Any]):
+    """A list that counts how often one of its things is handed out."""
+
+    def __init__(self, things: list[Any]) -> None:
+        self.things, self.times = things, 0
+
+    def __len__(self) -> int:
+        return len(self.things)
+
+    def __getitem__(self, place: Any) -> Any:
+        found = self.things[place]
+        self.times += len(found) if isinstance(place, slice) else 1
+        return found
+
+
+def test_pieces_before_a_chunk_that_repeats_some_are_not_all_looked_at() -> None:
+    text = "ab\n" * 3000
+    pieces = Counted([(at, at + 3) for at in range(0, len(text), 3)])
+    chunks = list(_filled(text, pieces, ChunkSettings(size=8, overlap=4)))
+    assert len(chunks) > 1000
+    assert pieces.times < 6 * len(pieces)
+
+
+def test_tables_before_a_chunk_are_not_all_looked_at() -> None:
+    tables = Counted(markdown_tables("|a|b|\n|-|-|\n|1|2|\n\n" * 3000))
+    assert len(tables) == 3000
+    assert {table_columns_at(tables, at) for at in range(16, 19 * 3000, 19)} == {"a | b"}
+    assert not table_columns_at(tables, 18)
+    assert tables.times < 40 * len(tables)
+
+
+def test_odd_escapes_in_source_code_are_no_matter() -> None:
+    text = 'a = "\\d"\nclass B:\n    def c(self): pass\n'
+    assert [text[at:][:5] for at in definition_starts(text)] == ["class", "    d"]
 
 
 def test_empty_lines_of_source_code_are_looked_at_once() -> None:
