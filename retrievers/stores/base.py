@@ -89,6 +89,9 @@ class StoreURL:
             InputError: It is of no known form.
         """
         place, _, collection = url.partition("#")
+        if "/" in collection and not url.startswith("pinecone:"):  # a folder has a # in its name
+            place, _, collection = url.rpartition("#")
+            place, collection = (url, "") if "/" in collection else (place, collection)
         if outside := _outside(place):
             return cls(*outside, remote=False, collection=collection or COLLECTION)
         scheme, _, rest = place.partition(":")
@@ -111,8 +114,10 @@ class StoreURL:
         return self.kind in {"chroma", "qdrant"} and not self.remote
 
     def __str__(self) -> str:
-        place = f"{self.kind}{'+' if self.remote else ':'}{self.address}".rstrip(":")
-        return place if self.collection == COLLECTION else f"{place}#{self.collection}"
+        joint = ("+" if self.remote else ":") if self.address else ""
+        place = f"{self.kind}{joint}{self.address}"
+        plain = self.collection == COLLECTION and "#" not in place
+        return place if plain else f"{place}#{self.collection}"
 
     def beside(self, folder: Path) -> Self:
         """Return a copy whose path, if it has one, is absolute, counted from `folder`."""
