@@ -90,7 +90,7 @@ class ReadParts:
             self._store: VectorStore | None = None
             opened.callback(self._close_parts)
             self._open_keyword()
-            self._open_store()
+            self._open_store(self.stamp)
             self._seen = self.ledger.generation
             self.rows_written = self.ledger.rows_written()
             self._opened = opened.pop_all()
@@ -213,14 +213,17 @@ class ReadParts:
             self._faults["keyword"] = error
             self._keyword = None
 
-    def _open_store(self) -> None:
+    def _open_store(self, stamp: Stamp) -> None:
+        """Put the store of a stamp in the place of the one before, which others may be asking."""
         try:
-            check_store(self.folder, self.stamp)
+            check_store(self.folder, stamp)
         except DamagedStore as error:
             self._faults["store"] = error
+            self.stamp, self._store = stamp, None
             return
-        self._embedded = self.stamp.attached is None and self.stamp.store(self.folder).embedded
-        self._store = store_of_index(self.stamp, self.folder, create=False, passing=self._passing)
+        opened = store_of_index(stamp, self.folder, create=False, passing=self._passing)
+        self._embedded = stamp.attached is None and stamp.store(self.folder).embedded
+        self.stamp, self._store = stamp, opened
         self._warn_if_stale()
         check_note(self._store, self.stamp, self.folder, whole=True)
 
@@ -238,20 +241,22 @@ class ReadParts:
 
     def _reload_store(self) -> None:
         stamp = Stamp.read(self.folder)
-        held, self.stamp, before = self._store, stamp, self.stamp
-        same = held is not None and stamp.store(self.folder) == before.store(self.folder)
-        if held is not None and same and self._unharmed(held):
+        held = self._store
+        same = held is not None and stamp.store(self.folder) == self.stamp.store(self.folder)
+        if held is not None and same and self._unharmed(held, stamp):
+            self.stamp = stamp
             check_note(held, stamp, self.folder, whole=True)
             return
-        self._store = None
-        if held is not None:
-            held.close()
-        self._open_store()
+        try:
+            self._open_store(stamp)
+        finally:
+            if held is not None and held is not self._store:
+                held.close()
 
-    def _unharmed(self, held: VectorStore) -> bool:
+    def _unharmed(self, held: VectorStore, stamp: Stamp) -> bool:
         """Reload a store whose files do not end the process, and tell whether that was so."""
         try:
-            check_store(self.folder, self.stamp)
+            check_store(self.folder, stamp)
         except DamagedStore:
             return False
         held.reload()

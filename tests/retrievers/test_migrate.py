@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,8 +21,9 @@ from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.migrate import copy_collection, move_index
 from ragwright.retrievers.parquet import export_rows, import_rows
+from ragwright.retrievers.read_parts import ReadParts
 from ragwright.retrievers.stores.base import StoreRow, StoreURL
-from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.stores.opening import open_store, store_of_index
 from ragwright.retrievers.types import Document, Scalar
 from ragwright.retrievers.upkeep import repair, verify
 from tests.retrievers.conftest import SETTINGS, lands
@@ -177,6 +179,49 @@ def test_a_store_of_another_index_is_refused(source: Path, tmp_path: Path) -> No
 def test_a_wrong_url_is_refused(url: str, source: Path) -> None:
     with pytest.raises(InputError, match="names no vector store"):
         copy_collection(f"chroma:{source}/chroma", url)
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "collection"),
+    [
+        ("chroma:/c#/db", "/c#/db", "passages"),
+        ("chroma:/c#/db#docs", "/c#/db", "docs"),
+        ("chroma:/a#b/c#/db:", "/a#b/c#/db:", "passages"),
+        ("chroma:/db#docs", "/db", "docs"),
+        ("pinecone:index#team/docs", "index", "team/docs"),
+    ],
+)
+def test_a_path_may_hold_the_sign_before_a_collection(
+    url: str, address: str, collection: str
+) -> None:
+    place = StoreURL.parse(url)
+    assert (place.address, place.collection) == (address, collection)
+    assert StoreURL.parse(str(place)) == place
+
+
+def test_an_index_is_moved_into_a_folder_of_any_name(source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "c#"
+    shutil.copytree(source, folder / "index")
+    move_index(folder / "index", f"chroma:{folder}/vectors")
+    with closing(Index(folder / "index")) as index:
+        assert len(index.dense("w1 w2", 3)) == 3
+
+
+def test_a_search_meanwhile_asks_the_store_before_or_the_one_after(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(source, tmp_path / "index")
+    with closing(Index(tmp_path / "index")) as index:
+        before, met = index._parts.store, []
+
+        def asked_meanwhile(*args: Any, **named: Any) -> Any:
+            met.append(index._parts.store)
+            return store_of_index(*args, **named)
+
+        monkeypatch.setattr(f"{ReadParts.__module__}.store_of_index", asked_meanwhile)
+        move_index(tmp_path / "index", f"chroma:{tmp_path}/moved")
+        assert len(index.dense("w1 w2", 3)) == 3
+        assert met == [before] != [index._parts.store]
 
 
 def somebodys(folder: Path) -> str:
