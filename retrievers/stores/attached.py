@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from ragwright.retrievers.database import open_database
+from ragwright.retrievers.database import open_database, what_helps
 from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.layouts import OwnedRow, read_owned_row
 from ragwright.retrievers.metadata import add_date_seconds
@@ -90,10 +93,15 @@ class RowTable:
 
     Args:
         folder: The folder of the index.
+
+    Raises:
+        IndexFault: It is damaged, or cannot be written; so does every method.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._db = open_database(folder / ROWS, _TABLES, timeout=30)
+        self._path = folder / ROWS
+        with self._faults():
+            self._db = open_database(self._path, _TABLES, timeout=30)
         self._lock = threading.Lock()
 
     def known(self, owned: Iterable[str]) -> dict[str, AttachedChunk]:
@@ -145,12 +153,26 @@ class RowTable:
             self._db.close()
 
     def _read(self, query: str, *values: str) -> list[tuple[Any, ...]]:
-        with self._lock:
+        with self._faults(), self._lock:
             return self._db.execute(query, values).fetchall()
 
     def _write(self, query: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        with self._lock, self._db:
+        with self._faults(), self._lock, self._db:
             self._db.executemany(query, rows)
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise IndexFault(
+                f"The table of rows {str(self._path)!r} cannot be used: {error}.",
+                hint=what_helps(
+                    error,
+                    "Make room on the disk. If the file is damaged, delete it and run `rag index "
+                    "sync`, which makes it anew.",
+                ),
+            ) from error
 
 
 _KNOWN = "chunk, document, start, end, fingerprint"
@@ -184,8 +206,10 @@ class AttachedStore:
     def __init__(
         self, place: StoreURL, folder: Path, *, note: str, how: Attachment, passing: Passing
     ) -> None:
-        self.collection = open_owned(place)
-        self.rows = RowTable(folder)
+        with ExitStack() as opened:
+            self.rows = opened.enter_context(closing(RowTable(folder)))
+            self.collection = open_owned(place)
+            opened.pop_all()
         self._note, self._how, self._passing = note, how, passing
 
     @property

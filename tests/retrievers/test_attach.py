@@ -234,6 +234,24 @@ def test_the_same_text_twice_is_found_once_and_lost_with_the_last(tmp_path: Path
     assert list(dense("tide").passages) == ["ebb"]
 
 
+def test_a_damaged_table_of_rows_is_named_and_made_anew(tmp_path: Path) -> None:
+    rows = client(tmp_path / "c").create_collection("rows", embedding_function=None)
+    rows.add(ids=["x", "y"], documents=["tide", "ebb"], embeddings=vectors("tide", "ebb"))
+    dense = ChromaRetriever.attach(rows, tmp_path / "i", embedder=HASH)
+    assert len(dense("tide")) == 2
+    close_index(tmp_path / "i")
+    table = tmp_path / "i" / "rows.sqlite"
+    whole = table.read_bytes()
+    for damaged in (b"none" * 4000, whole[:4096] + b"\xff" * (len(whole) - 4096)):
+        table.write_bytes(damaged)
+        for way in (lambda: dense("tide"), lambda: sync(tmp_path / "i")):
+            with pytest.raises(IndexFault, match=r"rows\.sqlite' cannot be used.*`rag index sync"):
+                way()
+    table.unlink()
+    assert sync(tmp_path / "i").added == 2
+    assert len(dense("tide")) == 2
+
+
 def test_what_cannot_be_attached_is_said(made: Path, tmp_path: Path) -> None:
     memory = chromadb.EphemeralClient().get_or_create_collection("kept", embedding_function=None)
     empty = client(made).create_collection("empty", embedding_function=None)
