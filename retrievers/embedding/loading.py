@@ -31,6 +31,8 @@ _LOCK = threading.Lock()
 _LOADED: dict[tuple[str, EngineSettings, Prompt], Embedder] = {}
 
 AUTO = EngineSettings()
+MOST_HASHED = 4096
+"""Dimensions of the embedder without a model: an index keeps a matrix of their square."""
 
 NEEDS: dict[Backend, tuple[str, ...]] = {
     "openvino": ("openvino",),
@@ -99,7 +101,7 @@ def _loaded(model: str, engine: EngineSettings, prompt: Prompt) -> Embedder:
 def _build(model: str, engine: EngineSettings) -> Embedder:
     kind, _, dimension = model.partition(":")
     if kind == "hash":
-        return HashEmbedder(int(dimension or 64))
+        return HashEmbedder(_hash_dimension(model, dimension))
     if is_hosted(model):
         return HostedEmbedder(model.removeprefix(PREFIX))
     if is_reference(model):
@@ -114,6 +116,15 @@ def _build(model: str, engine: EngineSettings) -> Embedder:
     backend = _backend(engine, files)
     running = _engine(files, backend, _precision(engine, backend))
     return TransformerEmbedder(files, running, _dimension(files))
+
+
+def _hash_dimension(model: str, dimension: str) -> int:
+    if dimension and not (dimension.isdecimal() and 0 < int(dimension[:9]) <= MOST_HASHED):
+        raise ModelError(
+            f"There is no embedder {model!r}.",
+            hint=f"Write hash:DIMENSION, with 1 to {MOST_HASHED:,} of them, or hash.",
+        )
+    return int(dimension or 64)
 
 
 def _outside(reference: str) -> Embedder:

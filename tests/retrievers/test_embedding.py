@@ -263,6 +263,12 @@ def test_pickled_weights_are_not_read(minilm: Path, tmp_path: Path, pooling: str
         load_embedder(str(folder), EngineSettings(backend="torch"))
 
 
+@pytest.mark.parametrize("dimension", ["abc", "0", "-5", "4097", "9" * 5000, "\u00b2"])
+def test_a_dimension_that_is_none_is_an_error(dimension: str) -> None:
+    with pytest.raises(ModelError, match="Write hash:DIMENSION, with 1 to 4,096"):
+        load_embedder(f"hash:{dimension}")
+
+
 def test_a_model_that_is_nowhere_is_an_error() -> None:
     with pytest.raises(ModelError, match="no-such/model"):
         load_embedder("no-such/model")
