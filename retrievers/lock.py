@@ -89,5 +89,5 @@ def _holder(note: Path) -> str:
     try:
         held = json.loads(read_bounded(note))
         return f"process {held['pid']} on {held['host']} ({held['command']}, since {held['since']})"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process that has not yet said which"

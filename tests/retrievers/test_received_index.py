@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ragwright.retrievers.errors import InputError, RagError
+from ragwright.retrievers.errors import IndexFault, InputError, RagError
 from ragwright.retrievers.index import Index
 from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.lock import writer_lock
 from ragwright.retrievers.stamp import IndexSettings
 from ragwright.retrievers.trust import resolve_class_with, resolve_reference
 from ragwright.retrievers.types import Document
@@ -184,3 +185,11 @@ def test_a_class_is_a_part_if_it_has_what_a_part_has() -> None:
 
 def test_as_it_was_sent_it_answers(index: Path) -> None:
     assert asked(index) == 5
+
+
+@pytest.mark.parametrize("note", ["[]", "[" * 100_000, "", '{"pid": 1}', "\xff"])
+def test_whoever_writes_is_unknown_where_the_note_says_nothing(path: Path, note: str) -> None:
+    with writer_lock(path):
+        (path / "writer.json").write_text(note, encoding="latin-1")
+        with pytest.raises(IndexFault, match="not yet said which"), writer_lock(path):
+            pass
