@@ -20,6 +20,7 @@ from ragwright.retrievers.embedding.prompts import UNPROMPTED, PromptSettings
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.filters import WITHIN, Condition, Filter, conditions_of, value_kind
 from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.metadata import TIME, iso_date_seconds
 from ragwright.retrievers.protected import readable_folder
 from ragwright.retrievers.stamp import STAMP, Stamp
 from ragwright.retrievers.text import language_of
@@ -77,13 +78,16 @@ def filter_advice(folder: Path, where: Filter) -> tuple[str, ...]:
 
 
 def _misfit(asked: Condition, held: Mapping[str, Any]) -> str:
-    key, value = asked.key, json.dumps(asked.value, ensure_ascii=False)
+    key, value = asked.key.removesuffix(TIME), json.dumps(asked.value, ensure_ascii=False)
     if key not in held:
         keys = ", ".join(sorted(held)[:MOST_KEYS])
         return f"no passage that was looked at has {key!r}, but {keys}."
     there = held[key]
     if isinstance(there, list | tuple) and asked.operator not in WITHIN:
         return f'{key!r} is a list, to be looked into: {{"{key}": {{"$contains": {value}}}}}.'
+    if key != asked.key:
+        dated = isinstance(there, str) and iso_date_seconds(there) is not None
+        return "" if dated else f"{key!r} is such as {there!r}, which is no date."
     kind = "list" if isinstance(there, list | tuple) else value_kind(there)
     if kind not in {"list", asked.kind}:
         return f"{key!r} is a {kind} such as {there!r}, and {value} is a {asked.kind}."

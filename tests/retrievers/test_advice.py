@@ -77,15 +77,18 @@ def test_titles_are_searched_by_default_and_passages_stay_as_they_are(tmp_path: 
     ("where", "said"),
     [
         ({"tags": "b"}, '{"tags": {"$contains": "b"}}'),
-        ({"tag": "b"}, "has 'tag', but document, end, start, tags, year"),
+        ({"tag": "b"}, "has 'tag', but day, document, end, start, tags, year"),
         ({"$or": [{"year": "2024"}, {"tags": {"$contains": "z"}}]}, "a number such as 2024"),
         ({"year": 2023, "tags": {"$contains": "z"}}, ""),
+        ({"day": {"$gte": "2025-01-01"}}, ""),
+        ({"year": {"$gte": "2025-01-01"}}, "'year' is such as 2024, which is no date"),
+        ({"date": {"$lt": "2025-01-01"}}, "has 'date', but day, "),
     ],
 )
 def test_why_a_filter_lets_nothing_pass_is_said(
     tmp_path: Path, where: dict[str, Any], said: str
 ) -> None:
-    facts = {"tags": ["a", "b"], "year": 2024}
+    facts = {"tags": ["a", "b"], "year": 2024, "day": "2024-06-01"}
     ingest([Document("d", "Text.", metadata=facts)], tmp_path, IndexSettings(embedder="hash"))
     asked = parse_filter(where)
     assert asked is not None
