@@ -70,14 +70,12 @@ def private_folder() -> Path:
         InputError: It cannot be made, or somebody else has made one of its name.
     """
     hint = "Let RAGWRIGHT_CACHE name a folder that this user can write."
-    folder = Path(tempfile.gettempdir(), f"ragwright-{os.getuid()}")
     try:
+        folder = Path(tempfile.gettempdir(), f"ragwright-{os.getuid()}")
         folder.mkdir(exist_ok=True, mode=0o700)
         found = folder.lstat()
     except OSError as error:
-        raise InputError(
-            f"No folder for a cache: {str(folder)!r} cannot be made: {error.strerror}.", hint=hint
-        ) from error
+        raise InputError(f"No folder for a cache can be made: {error}.", hint=hint) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
         raise InputError(
             f"{str(folder)!r} is not this user's alone: no cache is put there.", hint=hint

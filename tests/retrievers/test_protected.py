@@ -179,6 +179,9 @@ def test_a_user_without_a_home_has_a_cache_that_is_his_alone(
     cache_folder().chmod(0o777)
     with pytest.raises(InputError, match="alone"):
         cache_folder()
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
+    with pytest.raises(InputError, match="RAGWRIGHT_CACHE"):
+        cache_folder()
 
 
 def test_a_new_index_cannot_be_made_there(view: tuple[Path, Path]) -> None:
