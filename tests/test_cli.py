@@ -671,3 +671,12 @@ def test_a_closed_stream_is_written_to_like_one_that_nobody_reads(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "file").read_text() == ""
+
+
+def test_without_docstrings_instructions_are_missed_and_that_is_said() -> None:
+    code = "from ragwright.artifacts.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-OO", "-c", code, "index", "list", "."], capture_output=True, check=False
+    )
+    assert b"instructions" in done.stderr
+    assert not done.returncode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -9,17 +10,24 @@ from pathlib import Path
 
 from ragwright.retrievers.cache_file import private_folder, usable_home
 
+log = logging.getLogger(__name__)
+
 CGROUPS = Path("/sys/fs/cgroup")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 def fit_environment() -> None:
-    """Put into the environment what libraries would otherwise get wrong; what is set stays.
+    """Put into the environment what libraries would get wrong, and say what cannot be put right.
 
-    They read it when they are first imported. They keep files at home, and Chroma's is not
-    imported without one. They start a thread for each core that they see, which are the host's:
-    those of a container that has fewer wait for a share.
+    They read it when they are first imported; what is set stays. They keep files at home, and
+    Chroma's is not imported without one. They start a thread for each core that they see, which are
+    the host's: those of a container that has fewer wait for a share.
     """
+    if sys.flags.optimize > 1:
+        log.warning(
+            "Python runs with -OO, which drops docstrings: models are not sent the instructions of "
+            "programs that are not compiled. Unset PYTHONOPTIMIZE."
+        )
     if usable_home() is None:
         os.environ["HOME"] = str(private_folder())
     cores = core_limit()
