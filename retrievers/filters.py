@@ -138,7 +138,7 @@ def _is_filter(value: object) -> bool:
     return isinstance(value, Mapping) and bool(value)
 
 
-def _condition(key: str, operator: object, want: Any) -> Condition:
+def _condition(key: str, operator: object, want: Any) -> Filter:
     if not isinstance(operator, str) or operator not in OPERATORS:
         raise _unknown(operator)
     listed = operator in LISTED
@@ -150,17 +150,25 @@ def _condition(key: str, operator: object, want: Any) -> Condition:
         raise InputError(
             f"{operator} on {key!r} mixes kinds: {short_repr(want)}.", hint="Use one kind."
         )
+    sign = cast(Operator, operator)
     if operator in ORDERED and kinds != {"number"}:
-        key, values = f"{key}{TIME}", (_time(key, operator, values[0]),)
-    elif operator not in WITHIN and kinds == {"text"} and (times := _times(values)):
-        key, values = f"{key}{TIME}", times
-    return Condition(key, cast(Operator, operator), values)
+        return Condition(f"{key}{TIME}", sign, (_time(key, operator, values[0]),))
+    if operator in WITHIN or kinds != {"text"}:
+        return Condition(key, sign, values)
+    return _of_texts(key, sign, values)
 
 
-def _times(values: Sequence[Scalar]) -> tuple[Scalar, ...]:
-    """Return the moments of dates, which are written in several ways; () if not all are dates."""
+def _of_texts(key: str, operator: Operator, values: Sequence[Scalar]) -> Filter:
+    """Compare dates by time, as they are written in several ways, and other texts as they are."""
     times = [iso_date_seconds(str(value)) for value in values]
-    return () if None in times else tuple(time for time in times if time is not None)
+    others = tuple(value for value, time in zip(values, times, strict=True) if time is None)
+    dates = tuple(time for time in times if time is not None)
+    parts = [
+        Condition(name, operator, some)
+        for name, some in ((f"{key}{TIME}", dates), (key, others))
+        if some
+    ]
+    return _joined("$and" if operator in NEGATED else "$or", parts)
 
 
 def _checked(key: str, operator: str, value: object) -> Scalar:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.filters import ORDERED, Condition, Junction, parse_filter
+from ragwright.retrievers.index import Index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.keyword_filter import metadata_terms
@@ -188,3 +189,15 @@ def test_a_filter_of_another_kind_does_not_widen_that_of_a_block(path: Path) -> 
             where = None if asked is None else {"team": asked}
             found = ChromaRetriever(path)("word", where=where).metadata
             assert [repr(facts["team"]) for facts in found] == held
+
+
+def test_dates_among_other_texts_are_compared_by_time(path: Path) -> None:
+    when = ["2024-01-01", "2024-01-01T00:00:00Z", "unknown", "2025-01-01"]
+    ingest([Document(str(n), f"word {n}", metadata={"d": d}) for n, d in enumerate(when)], path,
+           SETTINGS)  # fmt: skip
+    with closing(Index(path)) as index:
+        for sign, held in (("$in", "012"), ("$nin", "3")):
+            where = {"d": {sign: ["2024-01-01", "unknown"]}}
+            for found in (index.keyword("word", 9, where), index.dense("word", 9, where)):
+                names = sorted(passage.document for passage in index.passages(list(found)))
+                assert "".join(names) == held
