@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,6 +73,10 @@ class _TellingConnection(sqlite3.Connection):
 
     def execute(self, *given: Any) -> sqlite3.Cursor:
         return self._waited(lambda: super(_TellingConnection, self).execute(*given))
+
+    def executemany(self, query: str, values: Iterable[Any], /) -> sqlite3.Cursor:
+        given = list(values)  # the file is held at the first, or at none
+        return self._waited(lambda: super(_TellingConnection, self).executemany(query, given))
 
     def executescript(self, script: str, /) -> sqlite3.Cursor:
         return self._waited(lambda: super(_TellingConnection, self).executescript(script))

@@ -13,6 +13,7 @@ import pytest
 from ragwright.retrievers.cache import _OPEN, CachedEmbedder, with_cache
 from ragwright.retrievers.cache_file import cache_folder
 from ragwright.retrievers.chunking import ChunkSettings, chunk
+from ragwright.retrievers.database import _TellingConnection
 from ragwright.retrievers.embedding import EmbedderIdentity, EncodedTexts, HashEmbedder
 from ragwright.retrievers.errors import InputError, ModelError
 from ragwright.retrievers.token_codes import draw_rotation, quantize
@@ -171,8 +172,15 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         VectorCache(path, limit=2**30)
 
 
-def test_a_locked_file_is_an_error_that_says_so(tmp_path: Path, cache: VectorCache) -> None:
+def impatient(cache: VectorCache) -> None:
+    """Let a cache not wait for who holds its file."""
+    assert isinstance(cache._connection, _TellingConnection)
+    cache._connection.wait("", 0)
     cache._connection.execute("PRAGMA busy_timeout=10")
+
+
+def test_a_locked_file_is_an_error_that_says_so(tmp_path: Path, cache: VectorCache) -> None:
+    impatient(cache)
     other = sqlite3.connect(tmp_path / "vectors.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(ModelError, match="locked"):
@@ -194,7 +202,7 @@ def test_a_cache_that_fails_is_done_without(
     held = with_cache(Counting())
     if harm == "locked":
         assert held._cache is not None
-        held._cache._connection.execute("PRAGMA busy_timeout=10")
+        impatient(held._cache)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
     if harm == "read-only":

@@ -151,6 +151,12 @@ def test_who_waits_for_a_file_says_so_and_gives_it_up_in_words(
         with rows:
             rows.execute("INSERT INTO rows VALUES (1)")
         assert f"waiting for {str(file)!r}" in caplog.text
+        caplog.clear()
+        held.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.2, held.rollback).start()
+        with rows:
+            rows.executemany("INSERT INTO rows VALUES (?)", ((n,) for n in (2, 3)))
+        assert f"waiting for {str(file)!r}" in caplog.text
         held.execute("BEGIN IMMEDIATE")
         with (
             closing(open_database(file, "", timeout=0.05)) as impatient,
@@ -159,7 +165,7 @@ def test_who_waits_for_a_file_says_so_and_gives_it_up_in_words(
             impatient.execute("INSERT INTO rows VALUES (2)")
         assert "Another process holds" in what_helps(fault.value, "Make room.")
         held.rollback()
-        assert rows.execute("SELECT n FROM rows").fetchall() == [(1,)]
+        assert rows.execute("SELECT n FROM rows").fetchall() == [(1,), (2,), (3,)]
 
 
 @pytest.mark.parametrize(
