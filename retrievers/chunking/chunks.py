@@ -6,6 +6,7 @@ the chunk itself.
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -35,7 +36,12 @@ from ragwright.retrievers.types import (
 )
 
 HEADINGS = "headings"
+log = logging.getLogger(__name__)
 _JOINT = " > "
+_LONGEST_TITLE = 300
+"""Characters: a longer one is no name."""
+_MOST_REPEATED = 4_000_000
+"""Characters of metadata in all chunks of a document: some ten megabytes on disk."""
 _BEFORE_TITLE = 8
 """Characters in which a text may begin before its title: marks of a heading, say."""
 
@@ -64,10 +70,11 @@ def parent_chunks(
 
     Arguments and errors are those of `chunk`.
     """
+    inside = max(1, settings.parent_size // settings.size)
     if settings.parent_size:
         settings = settings.of_parents
-    title = {"title": document.title} if document.title else {}
-    shared: dict[str, Value] = {**title, **document.metadata}
+    pieces = list(_pieces(document, settings, embed))
+    shared = _repeated(document, inside * len(pieces))
     found = (
         () if settings.kind == "code" or TABLE_HEADER in shared else markdown_tables(document.text)
     )
@@ -79,7 +86,7 @@ def parent_chunks(
             document.text[start:end],
             {**shared, **_at(document, start), **own, **_columns(found, start)},
         )
-        for (start, end), own in _pieces(document, settings, embed)
+        for (start, end), own in pieces
         if document.text[start:end].strip()
     ]
 
@@ -114,11 +121,37 @@ def text_to_search(piece: Chunk, settings: ChunkSettings) -> str:
     """
     if not settings.headers:
         return piece.text
-    title, headings = (str(piece.metadata.get(key, "")) for key in ("title", HEADINGS))
+    title = str(piece.metadata.get("title", ""))[:_LONGEST_TITLE]
+    headings = str(piece.metadata.get(HEADINGS, ""))
     beginning = normalize_text(piece.text[: len(title) + _BEFORE_TITLE])
     said = normalize_text(title) in beginning or headings.startswith(title)
     header = _JOINT.join(name for name in ("" if said else title, headings) if name)
     return f"{header}\n{piece.shown}" if header else piece.shown
+
+
+def _repeated(document: Document, times: int) -> dict[str, Value]:
+    """Return the metadata that every chunk repeats, without what would fill the disk.
+
+    A row may hold a page beside its text; of a million characters each, their copies are gigabytes.
+    """
+    title = {"title": document.title[:_LONGEST_TITLE]} if document.title else {}
+    kept: dict[str, Value] = {**title, **document.metadata}
+    sizes = {key: len(key) + _characters(value) for key, value in kept.items()}
+    total = sum(sizes.values())
+    for key in sorted(sizes, key=lambda key: (-sizes[key], key)):
+        if times < 2 or times * total <= _MOST_REPEATED:
+            break
+        total -= sizes[key]
+        del kept[key]
+        log.warning(
+            "%r: the metadata %r have %d characters, and are not kept with each of %d chunks.",
+            document.id, key, sizes[key], times,
+        )  # fmt: skip
+    return kept
+
+
+def _characters(value: Value) -> int:
+    return len(value) if isinstance(value, str) else len(repr(value))
 
 
 def _columns(found: Sequence[TableSpan], start: int) -> Metadata:

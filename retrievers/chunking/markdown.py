@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _LINE_END = re.compile(r"\r\n?|\n")
 _MARKED = re.compile(r"(?:\A|[\r\n]) {0,3}(?:#{1,2}[ \t]|=+|-+)")
 _BEGINNING = 50_000
+_LONGEST = 300
+"""Characters of a heading, at most: every chunk below it repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +74,4 @@ def _headings(text: str) -> Iterator[tuple[int, int, str]]:
     starts = _line_starts(text)
     for token, inline in pairwise(block_tokens(text)):
         if token.type == "heading_open" and token.map is not None and token.level == 0:
-            yield starts[token.map[0]], int(token.tag[1]), inline.content
+            yield starts[token.map[0]], int(token.tag[1]), inline.content[:_LONGEST]

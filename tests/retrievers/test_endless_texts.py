@@ -17,7 +17,7 @@ import pytest
 
 from ragwright.optimize.questions.cells import table_rows
 from ragwright.optimize.scoring.metrics import build_metric
-from ragwright.retrievers.chunking import ChunkSettings, chunk
+from ragwright.retrievers.chunking import ChunkSettings, chunk, text_to_search
 from ragwright.retrievers.chunking.code import definition_starts
 from ragwright.retrievers.chunking.cutting import _filled
 from ragwright.retrievers.chunking.rows import markdown_tables, table_columns_at
@@ -89,6 +89,36 @@ def test_tables_before_a_chunk_are_not_all_looked_at() -> None:
 def test_odd_escapes_in_source_code_are_no_matter() -> None:
     text = 'a = "\\d"\nclass B:\n    def c(self): pass\n'
     assert [text[at:][:5] for at in definition_starts(text)] == ["class", "    d"]
+
+
+@pytest.mark.parametrize(
+    ("read", "settings"),
+    [
+        (Document("a", "word. " * 30_000, "name " * 30_000), ChunkSettings()),
+        (Document("a", f"# {'name ' * 30_000}\n\n{'word. ' * 30_000}"),
+         ChunkSettings(kind="markdown")),
+        (Document("a", "word. " * 30_000, "name", {"page": "name " * 30_000}), ChunkSettings()),
+        (Document("a", "word. " * 30_000, "name", {"list": ["name"] * 30_000}),
+         ChunkSettings(size=20, parent_size=2000)),
+        (Document("a", "word. " * 30_000, "name", {f"{n:0200}": n for n in range(1000)}),
+         ChunkSettings()),
+    ],
+    ids=["title", "heading", "metadata", "parents", "keys"],
+)  # fmt: skip
+def test_what_chunks_repeat_does_not_grow_by_the_square(
+    read: Document, settings: ChunkSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    chunks = chunk(read, settings)
+    told = [f"{dict(piece.metadata)}{text_to_search(piece, settings)}" for piece in chunks]
+    assert len(chunks) > 200
+    assert sum(map(len, told)) < 30 * len(read.text)
+    assert all("name" in one for one in told)
+    assert "not kept with each of" in caplog.text or not read.metadata
+
+
+def test_metadata_of_one_chunk_are_kept_whole() -> None:
+    facts = {"page": "name " * 1_000_000}
+    assert chunk(Document("a", "word", metadata=facts), ChunkSettings())[0].metadata == facts
 
 
 def test_empty_lines_of_source_code_are_looked_at_once() -> None:
