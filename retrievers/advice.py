@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ragwright.retrievers.chunking import text_to_search
-from ragwright.retrievers.embedding.files import ModelFiles, find_model
+from ragwright.retrievers.embedding.files import ModelFiles, find_model, load_tokenizer, read_table
 from ragwright.retrievers.embedding.hosted import is_hosted
 from ragwright.retrievers.embedding.prompts import UNPROMPTED, PromptSettings
 from ragwright.retrievers.errors import ModelError
@@ -96,11 +96,7 @@ def _misfit(asked: Condition, held: Mapping[str, Any]) -> str:
 
 def _cut(model: ModelFiles, texts: Sequence[str], stamp: Stamp) -> str:
     """Say which share of the text lies beyond what the embedder reads."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(model.folder / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = load_tokenizer(model.folder)
     lengths = [len(read.ids) for read in tokenizer.encode_batch(list(texts))]
     over = [length - model.max_tokens for length in lengths if length > model.max_tokens]
     if sum(over) < LEAST_CUT * sum(lengths):
@@ -155,19 +151,20 @@ def _without_titles(stamp: Stamp, chunks: Sequence[Chunk]) -> str:
 
 
 def _model_of(name: str) -> ModelFiles | None:
-    """Return the files of a local embedder, if it has a tokenizer; of others nothing is known."""
+    """Return the files of a local transformer; of other embedders nothing is known."""
     if name.partition(":")[0] == "hash" or is_hosted(name):
         return None
     try:
         model = find_model(name)
     except ModelError:
         return None
-    return model if (model.folder / "tokenizer.json").is_file() else None
+    needed = (model.folder / name for name in ("tokenizer.json", "config.json"))
+    return model if all(file.is_file() for file in needed) else None
 
 
 def _vocabulary(model: ModelFiles) -> int:
-    config = json.loads((model.folder / "config.json").read_text(encoding="utf-8"))
-    return int(config.get("vocab_size", 0))
+    size = read_table(model.folder / "config.json").get("vocab_size")
+    return size if isinstance(size, int) else 0
 
 
 def _share(part: int, whole: int) -> str:

@@ -87,14 +87,9 @@ def _characters_at(text: str, lengths: list[int]) -> list[int]:
 @lru_cache(maxsize=8)
 def _load_tokenizer(name: str) -> Any:
     """Load the tokenizer of an embedding model, without its limit on length."""
-    from tokenizers import Tokenizer
+    from ragwright.retrievers.embedding.files import find_model, load_tokenizer
 
-    from ragwright.retrievers.embedding.files import find_model
-
-    tokenizer = Tokenizer.from_file(str(find_model(name).folder / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    return load_tokenizer(find_model(name).folder)
 
 
 @lru_cache(maxsize=8)

@@ -24,6 +24,8 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 _WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
 _UNWANTED = ["onnx/*", "openvino/*"]
+_BEGIN_BEHIND_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"})
+"""Models whose first token has the position behind the padding's."""
 
 T = TypeVar("T", list[Any], dict[str, Any])
 
@@ -102,12 +104,24 @@ def _fetched(name: str) -> Path:
 
 
 def _described(name: str, revision: str, folder: Path) -> ModelFiles:
-    sizes = read_table(folder / "sentence_bert_config.json")
-    limit = sizes.get("max_seq_length") or read_table(folder / "config.json").get(
-        "max_position_embeddings", 512
-    )
     prompts = prompts_in(read_table(folder / "config_sentence_transformers.json"))
-    return ModelFiles(name, revision, folder, _pooling(folder), int(limit), prompts)
+    return ModelFiles(name, revision, folder, _pooling(folder), _max_tokens(folder), prompts)
+
+
+def _max_tokens(folder: Path) -> int:
+    """Return how many tokens are read of a text, as sentence-transformers has it.
+
+    Its releases of today leave that to the tokenizer, which some models have no word of.
+    """
+    said = read_table(folder / "sentence_bert_config.json").get("max_seq_length")
+    if isinstance(said, int) and said > 0:
+        return said
+    config = read_table(folder / "config.json")
+    places = config.get("max_position_embeddings")
+    if isinstance(places, int) and config.get("model_type") in _BEGIN_BEHIND_PADDING:
+        places -= int(config.get("pad_token_id") or 0) + 1
+    known = (places, read_table(folder / "tokenizer_config.json").get("model_max_length"))
+    return min((one for one in known if isinstance(one, int) and one > 0), default=512)
 
 
 def _pooling(folder: Path) -> Literal["mean", "cls"] | None:
@@ -146,6 +160,26 @@ def _read(path: Path, kind: type[T]) -> T:
     if not isinstance(found, kind):
         raise damaged_file(path, f"it holds no {kind.__name__}")
     return found
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Load a model's tokenizer, which neither cuts nor fills up texts.
+
+    Raises:
+        ModelError: It is not there, or damaged.
+    """
+    from tokenizers import Tokenizer
+
+    rules = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(rules))
+    except Exception as error:
+        if type(error) is not Exception:  # a plain one is all that it raises
+            raise
+        raise damaged_file(rules, str(error)) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def damaged_file(path: Path, reason: str) -> ModelError:

@@ -30,7 +30,6 @@ class SentenceTransformerEmbedder:
     """
 
     engine = "sentence-transformers float32"
-    token_vectors = True
 
     def __init__(self, files: ModelFiles) -> None:
         require("sentence_transformers")
@@ -55,6 +54,12 @@ class SentenceTransformerEmbedder:
         self._model.default_prompt_name = None
         # The tokenizer keeps state between calls and is not safe to share between threads.
         self._lock = threading.Lock()
+        (told,) = self._outputs(["word"])
+        rows, dimension = told.get("token_embeddings"), self.identity.dimension
+        # What only looks words up has none, and those before a dense layer are of another length.
+        self.token_vectors = (
+            rows is not None and "attention_mask" in told and rows.shape[-1] == dimension
+        )
 
     @property
     def identity(self) -> EmbedderIdentity:
@@ -67,18 +72,23 @@ class SentenceTransformerEmbedder:
         return self._files.prompts
 
     def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
+        tokens = tokens and self.token_vectors
         if not texts:
             empty = np.zeros((0, self.identity.dimension), dtype=np.float32)
             return EncodedTexts(empty, () if tokens else None)
-        with self._lock:
-            outputs = self._model.encode(
-                list(texts), batch_size=BATCH, output_value=None, show_progress_bar=False
-            )
+        outputs = self._outputs(texts)
         vectors = scale_to_unit_length(
             np.stack([_array(output["sentence_embedding"]) for output in outputs])
         )
         rows = tuple(_token_rows(output) for output in outputs) if tokens else None
         return EncodedTexts(vectors, rows)
+
+    def _outputs(self, texts: Sequence[str]) -> Sequence[dict[str, Any]]:
+        with self._lock:
+            found: Sequence[dict[str, Any]] = self._model.encode(
+                list(texts), batch_size=BATCH, output_value=None, show_progress_bar=False
+            )
+        return found
 
 
 def _token_rows(output: dict[str, Any]) -> Floats:

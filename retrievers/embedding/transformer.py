@@ -20,7 +20,7 @@ from ragwright.retrievers.embedding.base import (
     TransformerEngine,
     scale_to_unit_length,
 )
-from ragwright.retrievers.embedding.files import ModelFiles, damaged_file
+from ragwright.retrievers.embedding.files import ModelFiles, load_tokenizer
 from ragwright.retrievers.embedding.prompts import PromptSettings
 
 BATCH = 16
@@ -46,20 +46,11 @@ class TransformerEmbedder:
     token_vectors = True
 
     def __init__(self, files: ModelFiles, engine: TransformerEngine, dimension: int) -> None:
-        from tokenizers import Tokenizer
-
         self._files = files
         self._engine = engine
         self._dimension = dimension
-        rules = files.folder / "tokenizer.json"
-        try:
-            self._tokenizer = Tokenizer.from_file(str(rules))
-        except Exception as error:
-            if type(error) is not Exception:  # a plain one is all that it raises
-                raise
-            raise damaged_file(rules, str(error)) from error
+        self._tokenizer = load_tokenizer(files.folder)
         self._tokenizer.enable_truncation(files.max_tokens)
-        self._tokenizer.no_padding()
         self._lock = threading.Lock()
 
     @property

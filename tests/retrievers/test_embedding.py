@@ -8,19 +8,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from ragwright.retrievers.embedding import MINILM, EngineSettings, Floats, load_embedder, loading
 from ragwright.retrievers.embedding.bert import bert_as_onnx
 from ragwright.retrievers.embedding.files import find_model
 from ragwright.retrievers.embedding.openvino_engine import widened
+from ragwright.retrievers.embedding.sentence_transformer import SentenceTransformerEmbedder
 from ragwright.retrievers.embedding.transformer import TransformerEmbedder
 from ragwright.retrievers.errors import ModelError
-from ragwright.retrievers.index import IndexSettings, open_index
+from ragwright.retrievers.index import Index, IndexSettings, open_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.types import Document
 
@@ -211,7 +214,58 @@ def test_pooling_that_only_sentence_transformers_knows_is_left_to_it(
     encoded = embedder.encode(["one text"], tokens=True)
     assert embedder.engine.startswith("sentence-transformers")
     assert encoded.vectors.shape == (1, 768)
-    assert [rows.shape for rows in encoded.tokens or ()] == [(2, 384)]
+    # Those of its tokens have 384 dimensions, and an index keeps both in one length.
+    assert (embedder.token_vectors, encoded.tokens) == (False, None)
+    settings = IndexSettings(embedder=str(folder))
+    ingest([Document("a", "one text")], tmp_path / "index", settings)
+    with closing(Index(tmp_path / "index")) as index:
+        assert len(index.dense("text", 3)) == 1
+    config.write_text(json.dumps({**modes, "pooling_mode_cls_token": False,
+                                  "pooling_mode_max_tokens": True}))  # fmt: skip
+    found = SentenceTransformerEmbedder(find_model(str(folder))).encode(["one text"], tokens=True)
+    assert [rows.shape for rows in found.tokens or ()] == [(2, 384)]
+
+
+def test_a_model_that_only_looks_words_up_has_no_vectors_of_tokens(
+    minilm: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    shutil.copy(minilm / "tokenizer.json", tmp_path / "model")
+    weights = np.random.default_rng(0).standard_normal((30_522, 8)).astype(np.float32)
+    save_file({"embedding.weight": weights}, tmp_path / "model" / "model.safetensors")
+    kind = "sentence_transformers.models.StaticEmbedding"
+    modules = [{"idx": 0, "name": "0", "path": "", "type": kind}]
+    (tmp_path / "model" / "modules.json").write_text(json.dumps(modules))
+    settings = IndexSettings(embedder=str(tmp_path / "model"))
+    report = ingest([Document("a", "one text " * 600)], tmp_path / "index", settings)
+    assert (report.added, report.advice) == (1, ())
+    with closing(Index(tmp_path / "index")) as index:
+        assert len(index.dense("text", 30)) == index.count > 1
+
+
+@pytest.mark.parametrize(
+    ("said", "config", "tokenizer", "most"),
+    [
+        (256, {"max_position_embeddings": 512}, 512, 256),
+        (None, {"max_position_embeddings": 512}, 128, 128),
+        (None, {"max_position_embeddings": 512}, 10**30, 512),
+        (None, {"max_position_embeddings": 514, "model_type": "xlm-roberta", "pad_token_id": 1},
+         None, 512),
+        (None, {}, None, 512),
+        ("x", {"max_position_embeddings": 64}, "y", 64),
+    ],
+)  # fmt: skip
+def test_no_more_is_read_than_a_model_has_positions_for(
+    tmp_path: Path, said: object, config: dict[str, Any], tokenizer: object, most: int
+) -> None:
+    tables = {
+        "sentence_bert_config": {"max_seq_length": said},
+        "config": config,
+        "tokenizer_config": {"model_max_length": tokenizer},
+    }
+    for name, table in tables.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(table))
+    assert find_model(str(tmp_path)).max_tokens == most
 
 
 def _head(weights: bytes) -> tuple[dict[str, Any], bytes]:
