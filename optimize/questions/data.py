@@ -24,6 +24,7 @@ from ragwright.optimize.questions.formats import (
     UNANSWERABLE,
     convert_row,
     scalars_as_text,
+    texts_in,
 )
 from ragwright.optimize.questions.line import NO_ANSWER, Line, distinct
 from ragwright.optimize.questions.sources import read_training_rows
@@ -311,7 +312,7 @@ def rows_with_places(
                 f"{place}: the row looks like another tool's, and is not in its form: {error}.",
                 hint="docs/training-set.md shows one row of each format.",
             ) from error
-        paragraphs, names = (tuple(found.pop(key, ())) for key in (PARAGRAPHS, NAMES))
+        paragraphs, names = (tuple(texts_in(found.pop(key, ()))) for key in (PARAGRAPHS, NAMES))
         asked = found.get("question")
         empty = not answered or plain.keys() & {"answer", "answers"}
         if found.pop(UNANSWERABLE, False) or (empty and _tells_nothing(found)):

@@ -7,10 +7,10 @@ pandas, SQuAD and LlamaIndex have them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from ragwright.optimize.questions.by_names import asks
-from ragwright.optimize.questions.formats import PARAGRAPHS
+from ragwright.optimize.questions.formats import PARAGRAPHS, texts_in
 from ragwright.optimize.questions.naming import is_question_name
 from ragwright.retrievers.documents.json_rows import rows_of_columns
 
@@ -37,35 +37,49 @@ def _articles(value: Mapping[str, Any]) -> Iterable[Any] | None:
     data, names = value.get("data"), value.get("columns")
     if not isinstance(data, list) or "question" in value:
         return None
-    if isinstance(names, list) and all(isinstance(one, list) for one in data):
+    if (
+        isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+        and all(isinstance(one, list) for one in data)
+    ):
         return [dict(zip(names, one, strict=False)) for one in data]
     return [row for one in data for row in _article(one)]
 
 
 def _article(article: Any) -> Iterator[Any]:
     """Yield the questions of an article, each with its paragraph."""
-    if not isinstance(article, dict) or "paragraphs" not in article or "question" in article:
+    paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
+    if not _are_tables(paragraphs) or "question" in article:
         yield article
         return
-    for paragraph in article["paragraphs"]:
-        for asked in paragraph.get("qas", []):
-            extra = {"title": article.get("title"), "context": paragraph.get("context", "")}
-            yield {"answers": [], **asked, **extra}
+    for paragraph in paragraphs:
+        questions = paragraph.get("qas", [])
+        if not _are_tables(questions):
+            yield paragraph  # which is no row, and is refused by its number
+            continue
+        extra = {"title": article.get("title"), "context": paragraph.get("context", "")}
+        yield from ({"answers": [], **asked, **extra} for asked in questions)
+
+
+def _are_tables(value: object) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
 def _queries(value: Mapping[str, Any]) -> Iterable[Any] | None:
     """LlamaIndex: questions, documents, and which belong together, each by its id."""
-    if not isinstance(value.get("queries"), dict):
+    queries, relevant, texts = (
+        value.get(name) or {} for name in ("queries", "relevant_docs", "corpus")
+    )
+    if not queries or not all(isinstance(one, dict) for one in (queries, relevant, texts)):
         return None
-    relevant, texts = value.get("relevant_docs") or {}, value.get("corpus") or {}
     return [
         {
             "id": id,
             "question": asked,
             "documents": relevant.get(id, []),
-            PARAGRAPHS: [texts[name] for name in relevant.get(id, []) if name in texts],
+            PARAGRAPHS: [texts[name] for name in texts_in(relevant.get(id)) if name in texts],
         }
-        for id, asked in value["queries"].items()
+        for id, asked in queries.items()
     ]
 
 

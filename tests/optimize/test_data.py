@@ -65,6 +65,13 @@ def test_a_line_has_one_answer_or_several_and_one_document_or_several(tmp_path: 
         ('{"question": " ", "answer": "a"}', "the question is empty"),
         ('{"question": "q", "answer": "a", "split": "valid"}', "split"),
         ('{"question": "q", "answer": "a", "history": [1]}', "stand alone"),
+        ('{"data": [{"paragraphs": ["text"]}]}', "question"),
+        ('{"data": [{"paragraphs": [{"qas": ["Who?"]}]}]}', "question"),
+        ('{"data": [{"paragraphs": 3}]}', "question"),
+        ('{"data": [[1]], "columns": [{}]}', "a row is an object"),
+        ('{"queries": {"1": "Who?"}, "relevant_docs": ["d"]}', "question"),
+        ('{"queries": {"1": "Who?"}, "relevant_docs": {"1": [["d"]]}, "corpus": {}}', "documents"),
+        ('{"question": "Who?", "_names": 3}', "the question has no answer"),
     ],
 )
 def test_a_bad_line_is_named_by_its_number(tmp_path: Path, line: str, says: str) -> None:
