@@ -35,7 +35,7 @@ from ragwright.optimize.prompts.lesson import Lesson
 from ragwright.optimize.prompts.state import Prompts, prompts_of, set_prompts
 from ragwright.optimize.prompts.worked import worked_examples
 from ragwright.optimize.questions.data import Question, Splits, TrainingSet, to_examples
-from ragwright.optimize.result import Variant
+from ragwright.optimize.result import BASELINE, Variant
 from ragwright.optimize.retrieval.labels import LabelledCorpus
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.retrieval.together import Asked, JointLists
@@ -266,13 +266,9 @@ class Workbench:
             ask_anew(run),
         ):
             done = evaluate(
-                program,
-                questions,
-                self.metric,
-                progress=self.progress,
-                stage=variant.name,
-                pace=self.pace,
-            )
+                program, questions, self.metric, progress=self.progress, stage=variant.name,
+                pace=self.pace, proven=variant.name != BASELINE,
+            )  # fmt: skip
         done.write(file, checksum=True)
         return done
 

@@ -21,7 +21,7 @@ from ragwright.optimize.questions.data import Question, to_examples
 from ragwright.optimize.scoring.evaluation import Evaluation, EvaluationRow
 from ragwright.optimize.scoring.metrics import OF_METRIC, Metric, as_metric, build_metric
 from ragwright.optimize.workers import TimedOut
-from ragwright.programs.causes import cause_of
+from ragwright.programs.causes import cause_of, is_content_filtered, is_over_window
 from ragwright.programs.outputs import (
     answer_of,
     citations_of,
@@ -46,7 +46,7 @@ def _check(questions: object) -> None:
         )
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 (one parameter per setting)
     program: dspy.Module,
     questions: Sequence[Question],
     metric: Metric | Callable[..., Any] | str,
@@ -56,6 +56,7 @@ def evaluate(
     progress: StageProgress | None = None,
     stage: str = "evaluate",
     pace: Pace | None = None,
+    proven: bool = False,
 ) -> Evaluation:
     """Answer every question and score the answers.
 
@@ -69,6 +70,8 @@ def evaluate(
         progress: Told after every answer, and every question without one.
         stage: The name that `progress` is told.
         pace: In the place of threads and timeout; one that goes on from evaluation to evaluation.
+        proven: Whether it is set up well, as other knobs or prompts have shown. Where these fail
+            every question (with more passages than a model reads, say), they are no good then.
 
     Raises:
         CompileError: Every single question failed, and not for replies that can't be read: then
@@ -90,7 +93,8 @@ def evaluate(
     results = (pace or Pace(threads, timeout)).run(answer, len(questions))
     failed = [result for result in results if isinstance(result, Exception)]
     unread = [error for error in failed if isinstance(error, AdapterParseError)]
-    if len(failed) == len(questions) and not unread:
+    its_own = proven and all(map(_is_its_own, failed))
+    if len(failed) == len(questions) and not unread and not its_own:
         raise _all_failed_error(failed, judge) from failed[0]
     pairs = zip(questions, results, strict=True)
     return Evaluation(
@@ -155,6 +159,15 @@ def _failed(question: Question, error: Exception) -> EvaluationRow:
         group=question.group,
         reply=str(error.lm_response) if isinstance(error, AdapterParseError) else "",
     )
+
+
+def _is_its_own(error: Exception) -> bool:
+    """Whether a program failed for what it was asked with, and no backend or metric failed it."""
+    if OF_METRIC in getattr(error, "__notes__", ()):
+        return False
+    if isinstance(error, InputError) or is_over_window(error) or is_content_filtered(error):
+        return True
+    return not isinstance(error, DSPyError | RagError | OSError | TimedOut)
 
 
 def _all_failed_error(errors: Sequence[Exception], judge: Metric) -> CompileError:

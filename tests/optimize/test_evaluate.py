@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dspy
 import pytest
+from dspy.utils.exceptions import LMError
 
 from ragwright.optimize.contest import halve
 from ragwright.optimize.prompts.demonstrations import Bootstrap, Labeled
@@ -18,7 +19,7 @@ from ragwright.optimize.questions.leakage import check_leakage
 from ragwright.optimize.scoring.evaluate import evaluate
 from ragwright.optimize.scoring.evaluation import Evaluation, EvaluationRow
 from ragwright.optimize.scoring.metrics import build_metric
-from ragwright.retrievers.errors import CompileError
+from ragwright.retrievers.errors import CompileError, InputError
 
 QUESTIONS = [Question(str(number), f"what is {number}?", (str(number),)) for number in range(12)]
 
@@ -52,6 +53,23 @@ def test_when_all_fail_it_is_the_setup_that_is_wrong() -> None:
     program = Parrot(**{f"n{number}": OSError("down") for number in range(12)})
     with pytest.raises(CompileError, match="All 12 questions failed; the first with OSError: down"):
         evaluate(program, QUESTIONS, build_metric("answer_em"))
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [(OSError("down"), True), (LMError("no key"), True), (IndexError("passages[1]"), False),
+     (LMError("maximum context length is 512 tokens"), False), (InputError("no room"), False)],
+    ids=str,
+)  # fmt: skip
+def test_where_others_answered_knobs_that_fail_every_question_are_no_good(
+    error: Exception, ends: bool
+) -> None:
+    program = Parrot(**{f"n{number}": error for number in range(12)})
+    if ends:
+        with pytest.raises(CompileError):
+            evaluate(program, QUESTIONS, "answer_em", proven=True)
+    else:
+        assert evaluate(program, QUESTIONS, "answer_em", proven=True).mean == 0
 
 
 def test_a_program_that_always_fails_is_to_blame_itself() -> None:

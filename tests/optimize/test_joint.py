@@ -8,7 +8,9 @@ from typing import Any
 import dspy
 import pytest
 from dspy.utils import DummyLM
+from dspy.utils.exceptions import ContextWindowExceededError
 
+from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.journal import NAME, Journal
 from ragwright.optimize.spending.budget import Caps
@@ -139,6 +141,33 @@ def test_a_compile_that_ended_at_once_or_before_it_noted_what_was_asked_goes_on(
     told = Journal(tmp_path / "run").last("asked")
     assert told is not None
     assert told["depends"]
+
+
+class Narrow(Single):
+    """Reads no more than five passages, as a model with a small window does."""
+
+    def forward(self, question: str) -> dspy.Prediction:
+        found = self.search(question).passages
+        if len(found) > 5:
+            raise ContextWindowExceededError(message="This prompt is too long.")
+        return self.answer(context=found, question=question)
+
+
+def test_a_way_to_read_that_fails_every_question_ends_no_compile(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[Candidate] = []
+
+    def reached(stages: Stages, *_: Any) -> None:
+        judged.extend(stages.judged)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stages, "_choice", reached)
+    made = optimizer(tmp_path, prompts="none", retrieval_trials=0, shortlist=1)
+    with pytest.raises(KeyboardInterrupt):
+        made.compile(Narrow(str(world / "index")), trainset=examples(24))
+    tried = {one.knobs.k: one.dev for one in judged}
+    assert tried[5] > 0 == tried[max(tried)]
 
 
 class Own(dspy.BaseLM):
