@@ -196,7 +196,8 @@ def choose_variant(
     if len(recipes) == 1:
         return recipe, None
     found = VariantChoice.read(folder)
-    if found is None or found.chosen not in recipes:
+    cuts = {name: _cut(one) for name, one in recipes.items()}
+    if found is None or {row.name: dict(row.chunking) for row in found.rows} != cuts:
         found = _chosen(recipes, _contest(recipe, splits, by, progress))
         found.write(folder)
     chosen = recipes[found.chosen]
@@ -308,9 +309,14 @@ def _by_keyword(contest: VariantContest, name: str, recipe: Recipe) -> VariantRo
         ]
         index.close()
     seconds = time.perf_counter() - started
-    table = settings.model_dump(exclude_defaults=True) | {"size": settings.size}
     size = {"chunks": len(held), "characters": sum(lengths)}
-    return VariantRow(name, table, float(np.mean(scores)), seconds=seconds, **size)
+    return VariantRow(name, _cut(recipe), float(np.mean(scores)), seconds=seconds, **size)
+
+
+def _cut(recipe: Recipe) -> dict[str, Any]:
+    """How the index of a recipe cuts, in JSON's types: what differs from the defaults."""
+    settings = recipe.index.chunking
+    return settings.model_dump(mode="json", exclude_defaults=True) | {"size": settings.size}
 
 
 def _as_the_program(

@@ -152,9 +152,13 @@ def test_a_run_that_goes_on_does_not_choose_again(
 ) -> None:
     splits = split_questions(recipe, read_questions(recipe.data.trainset).questions)
     first, found = choose_variant(recipe, splits, folder=tmp_path)
-    monkeypatch.setattr(variants, "_chosen", None)
+    chosen = VariantChoice(OWN, 140, (VariantRow(OWN, {}, 0.9),), None, 8)
+    monkeypatch.setattr(variants, "_chosen", lambda *_: chosen)
     again, known = choose_variant(recipe, splits, folder=tmp_path)
     assert (again, known) == (first, found)
+    # Other ways to cut were never compared, whatever they are called.
+    other = recipe.with_variants({**recipe.index_variants, "small": {"chunking": {"size": 30}}})
+    assert choose_variant(other, splits, folder=tmp_path)[1] is chosen
 
 
 @pytest.mark.parametrize(
