@@ -151,7 +151,7 @@ class _WithKey:
                     405, "method_not_allowed", "There is nothing to listen to: POST."
                 )
             sent = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-            self._app.state.doorkeeper.check(key_in(sent))
+            self._app.state.doorkeeper.check(key_in(sent), peer_of(scope))
         await self._inner(scope, receive, send)
 
 

@@ -77,8 +77,7 @@ class Doorkeeper:
         """
         access = self._identify(key) if self._keys else Access(address)
         if self._proxies:
-            if (peer or address) not in self._proxies:
-                raise RefusedRequest(403, "no_proxy", "This server answers its proxies alone.")
+            self._check_peer(peer or address)
             access = Access(access.name, access.narrowed(header_filter(given)))
         self._count(access.name)
         return access
@@ -100,14 +99,21 @@ class Doorkeeper:
                     retry_after=max(math.ceil(reset - time.time()), 1),
                 )
 
-    def check(self, key: str | None) -> None:
-        """Make sure of a key without counting a request.
+    def check(self, key: str | None, peer: str) -> None:
+        """Make sure that somebody is let in, without counting a request.
 
         Raises:
-            Refused: The key is missing or wrong (401).
+            Refused: The key is missing or wrong (401), or the request is not from a proxy that it
+                has to be from (403).
         """
         if self._keys:
             self._identify(key)
+        if self._proxies:
+            self._check_peer(peer)
+
+    def _check_peer(self, peer: str) -> None:
+        if peer not in self._proxies:
+            raise RefusedRequest(403, "no_proxy", "This server answers its proxies alone.")
 
     def _identify(self, key: str | None) -> Access:
         given = digest_of(key or "")

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ragwright.artifacts.server.access import FILTER_HEADER
-from ragwright.artifacts.server.auth import PEER, Doorkeeper, key_in
+from ragwright.artifacts.server.auth import PEER, Doorkeeper, key_in, peer_of
 from ragwright.artifacts.server.context import set_request_id
 from ragwright.artifacts.server.errors import (
     RefusedRequest,
@@ -108,7 +108,7 @@ class RequestGuard:
             self._check_origin(headers.get("origin", ""), headers.get("host", ""))
             if scope["path"].startswith(LOCKED):
                 # A stranger's body is not even read.
-                self._doorkeeper.check(key_in(headers.get("authorization", "")))
+                self._doorkeeper.check(key_in(headers.get("authorization", "")), peer_of(scope))
             body = await self._body(headers, receive)
         except RefusedRequest as error:
             await refusal_response(error, headers={"Connection": "close"})(scope, receive, send)

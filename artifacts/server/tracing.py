@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,7 +84,10 @@ class Tracer:
     def _write(
         self, reply: AskReply, found: FinishedAnswer, feedback: FeedbackStore | None
     ) -> None:
-        begin = min(start for _, start, _ in found.spans)
+        # A program of one's own may have no stage of which anybody knows.
+        last = max((end for _, _, end in found.spans), default=time.time())
+        taken = reply.timings_ms.get("total", 0.0) / 1000
+        begin = min((start for _, start, _ in found.spans), default=last - taken)
         root = self._mlflow.start_span_no_context(
             "ask",
             span_type="CHAIN",
@@ -101,7 +105,6 @@ class Tracer:
             )
             outputs = _pages(reply) if stage == "retrieve" else {"answer": reply.answer}
             child.end(outputs=outputs, end_time_ns=_nanoseconds(end))
-        last = max(end for _, _, end in found.spans)
         root.end(outputs=reply.model_dump(mode="json"), end_time_ns=_nanoseconds(last))
         if feedback is not None:
             feedback.trace(reply.id, root.trace_id)

@@ -85,6 +85,14 @@ def test_without_a_key_there_are_no_tools(serve: Serve) -> None:
             over_http(server, lambda client: client.list_tools(), key="wrong")
 
 
+def test_nobody_but_a_proxy_sees_which_tools_there_are(serve: Serve) -> None:
+    listing = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    head = {"Accept": "application/json, text/event-stream"}
+    with serve(mcp=True, keys=(), proxies=("192.0.2.1",)) as server:
+        reply = server.client.post("/mcp", json=listing, headers=head)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (403, "no_proxy")
+
+
 def test_a_server_without_tools_has_no_such_path(serve: Serve) -> None:
     with serve() as server:
         assert server.client.post("/mcp/", json={}).status_code == 404

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import dspy
 import mlflow
 import pytest
 
@@ -51,3 +53,17 @@ def test_a_trace_shows_the_stages_and_the_feedback(traced: Running, tmp_path: Pa
     (assessment,) = trace.info.assessments
     assert (assessment.name, assessment.value, assessment.rationale) == ("rating", "down", "why")
     assert not (tmp_path / "mlruns").exists()
+
+
+def test_a_program_without_known_stages_is_traced_all_the_same(
+    traced: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def alone(self: Any, **asked: Any) -> dspy.Prediction:
+        return dspy.Prediction(answer="Lima", passages=[])
+
+    program = traced.app.state.service.serving.current.program
+    monkeypatch.setattr(type(program), "aforward", alone)
+    traced.client.post("/v1/ask", json={"question": QUESTION}, headers={"X-Trace": "1"})
+    tracer = traced.app.state.service.tracer
+    until(lambda: tracer.idle)
+    assert traced.metric("ragwright_dropped_total", record="trace") == 0
