@@ -32,7 +32,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": _message_of(record),
         }
         if request_id := current_request_id():
             line["request_id"] = request_id
@@ -40,6 +40,22 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a text with the wrong values raises, or a value that cannot be written."""
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    """Return what is logged; where a library logs what cannot be written, no answer fails for it.
+
+    As with Python's own handlers, which print what is wrong and go on.
+    """
+    try:
+        return record.getMessage()
+    except _MALFORMED as error:
+        said = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        return f"{said} (its values cannot be written: {type(error).__name__})"
 
 
 class UnheldHandler(logging.Handler):

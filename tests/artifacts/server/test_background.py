@@ -276,6 +276,26 @@ def test_a_hangup_while_the_server_starts_ends_nothing(
     assert seen == [signal.SIG_IGN]
 
 
+class Unwritable:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("said", "values"),
+    [("%d items", ("x",)), ("a", (1,)), ("%(x)s", ({"y": 1},)), ("%s", (Unwritable(),)),
+     (Unwritable(), ())],
+)  # fmt: skip
+def test_a_careless_line_of_log_costs_no_answer(said: object, values: tuple[object, ...]) -> None:
+    read, write = os.pipe()
+    handler = UnheldHandler(write)
+    handler.setFormatter(JsonFormatter())
+    handler.handle(logging.LogRecord("lib", logging.INFO, "x", 1, said, values, None))
+    os.close(write)
+    with os.fdopen(read, encoding="utf-8") as lines:
+        assert "its values cannot be written" in json.loads(lines.read())["event"]
+
+
 def test_a_log_that_nobody_reads_holds_nobody() -> None:
     """A pipe takes some 64 KB; what has no room is left out and told, lines stay lines."""
     reading, writing = os.pipe()
