@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VersionRow:
-    """One version in a list; `problem` says why it cannot be read."""
+    """One version in a list; `problem` says why it cannot be read, of all of them for version 0."""
 
     artifact: str
     version: int
@@ -63,7 +63,7 @@ def show_list(rows: list[VersionRow], as_json: bool) -> None:
     columns = ("artifact", "version", "saved", "score", "gain", "verdict", "golden")
     table = Table(*columns, box=None, padding=(0, 1))
     for row in rows:
-        version = " ".join((str(row.version), *row.aliases))
+        version = " ".join((str(row.version or ""), *row.aliases)).strip()
         if row.problem:
             table.add_row(escape(row.artifact), version, f"[red]{escape(row.problem)}[/red]")
             continue
@@ -86,7 +86,7 @@ def show_diff(first: str, second: str, as_json: bool) -> None:
     if not found:
         stdout_console().print("No difference.")
         return
-    table = Table("", first, second, box=None, padding=(0, 1))
+    table = Table("", escape(first), escape(second), box=None, padding=(0, 1))
     for row in found:
         if row.part != "prompt":
             name = f"{row.part} {row.name}"
@@ -168,8 +168,13 @@ def quiet_mlflow() -> None:
 
 
 def _versions(home: Path) -> list[VersionRow]:
-    aliases = read_aliases(home)
-    return [_row(home, number, aliases) for number in version_numbers(home)]
+    aliases: Aliases = {}
+    damaged: list[VersionRow] = []
+    try:
+        aliases = read_aliases(home)
+    except ArtifactError as error:  # which is no reason to list nothing of the others
+        damaged = [VersionRow(home.name, 0, (ALIASES,), problem=error.what)]
+    return damaged + [_row(home, number, aliases) for number in version_numbers(home)]
 
 
 def _row(home: Path, number: int, aliases: Aliases) -> VersionRow:

@@ -162,6 +162,17 @@ def test_verify_finds_all_as_saved(place: Path) -> None:
     assert "Verified" in rag("verify", "capitals@1").out
 
 
+def test_an_artifact_whose_aliases_are_damaged_hides_no_other(place: Path) -> None:
+    broken = place / "artifacts/compiled/broken/aliases.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    rows = rag("list", "--json").json
+    told = {(row["artifact"], row["version"]): row["problem"] for row in rows}
+    assert "is damaged" in told.pop(("broken", 0))
+    assert told == {("capitals", 1): "", ("capitals", 2): ""}
+    assert "capitals" in rag("list").out
+
+
 def test_verify_lists_every_file_that_differs(place: Path) -> None:
     version = place / HOME / "2"
     (version / "prompts" / "respond.md").write_text("x")
