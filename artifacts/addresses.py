@@ -81,10 +81,13 @@ def download(model: str, scratch: Path, *, tracking_uri: str | None = None) -> P
         ArtifactError: There is no such model, or it holds no artifact.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         place = _model_folder(model, scratch, tracking_uri).resolve()
-    except (MlflowException, OSError, ValueError, TypeError, ImportError) as error:
+    except (
+        MlflowException, SQLAlchemyError, OSError, ValueError, TypeError, ImportError,
+    ) as error:  # fmt: skip
         # Whatever stands in the store as the place of a model is tried as one.
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ArtifactError(

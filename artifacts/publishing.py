@@ -7,6 +7,8 @@ both sides know it again: publishing twice makes no second one, and pulling make
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +33,7 @@ from ragwright.artifacts.versions import (
 )
 from ragwright.artifacts.writer import check_home, publish_version
 from ragwright.retrievers.errors import ArtifactError
-from ragwright.retrievers.mlflow_database import mlflow_client
+from ragwright.retrievers.mlflow_database import database_file, mlflow_client
 
 LINKS_TAG = "mlflow.modelVersions"
 """The tag by which MLflow's own `register_model` ties a logged model to its versions."""
@@ -90,20 +92,16 @@ def publish_model(path: str | Path, *, tracking_uri: str, name: str | None = Non
     Raises:
         ArtifactError: The artifact is damaged, or MLflow refuses.
     """
-    from mlflow.exceptions import MlflowException
-
     stored = read_artifact(path)
     model = _checked(name or stored.manifest.name)
-    client = mlflow_client(tracking_uri)
-    try:
+    with _heard(tracking_uri):
+        client = mlflow_client(tracking_uri)
         known = _known_versions(client, model)
         version = known.get(version_hash(stored.folder))
         created = version is None
         if version is None:
             version = known[version_hash(stored.folder)] = _register(client, stored, model)
         aliases = _mirrored(client, stored.folder.parent, model, known)
-    except MlflowException as error:
-        raise _refused(tracking_uri, error) from error
     return ModelVersion(model, version, created, aliases)
 
 
@@ -121,16 +119,16 @@ def pull_model(name: str, home: str | Path, *, tracking_uri: str) -> PulledModel
         ArtifactError: MLflow has no such model or no alias for it, a version is damaged, or the
             folder holds something else.
     """
-    from mlflow.exceptions import MlflowException
-
     folder = Path(home)
     check_home(folder)
     _checked(name)
-    client = mlflow_client(tracking_uri)
-    try:
-        there = client.get_registered_model(name).aliases
-    except MlflowException as error:
-        raise _refused(tracking_uri, error) from error
+    file = database_file(tracking_uri)
+    if file is not None and not file.is_file():  # MLflow would make it, and find nothing in it
+        raise ArtifactError(
+            f"There is no MLflow store at {tracking_uri!r}.", hint="Check --tracking-uri."
+        )
+    with _heard(tracking_uri):
+        there = mlflow_client(tracking_uri).get_registered_model(name).aliases
     wanted = {alias: there[alias] for alias in SHARED if alias in there}
     if not wanted:
         raise ArtifactError(
@@ -229,8 +227,17 @@ def _checked(name: str) -> str:
     )
 
 
-def _refused(tracking_uri: str, error: Exception) -> ArtifactError:
-    return ArtifactError(
-        f"MLflow at {tracking_uri!r} refuses: {str(error).splitlines()[0].rstrip('.')}.",
-        hint="Check the name and the address.",
-    )
+@contextmanager
+def _heard(tracking_uri: str) -> Iterator[None]:
+    """Translate what MLflow and its database raise where they refuse."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        said = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ArtifactError(
+            f"MLflow at {tracking_uri!r} refuses: {said.rstrip('.')}.",
+            hint="Check the name and the address.",
+        ) from error

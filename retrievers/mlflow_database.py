@@ -42,6 +42,16 @@ def mlflow_client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def database_file(uri: str) -> Path | None:
+    """Return the file that a store is, or will be; None where it is none, or a server's."""
+    if not uri.startswith("sqlite"):
+        return None
+    from sqlalchemy import make_url
+
+    name = make_url(uri).database
+    return Path(name) if name and name != ":memory:" and not name.startswith("file:") else None
+
+
 def make_database(uri: str) -> None:
     """Make MLflow's tables where a store is a local file that has nothing in it yet.
 
@@ -52,15 +62,12 @@ def make_database(uri: str) -> None:
         OSError: The file cannot be made.
         mlflow.exceptions.MlflowException, sqlalchemy.exc.SQLAlchemyError: MLflow cannot make it.
     """
-    if not uri.startswith("sqlite"):
+    found = database_file(uri)
+    if found is None or _kept(found):
         return
     from sqlalchemy import make_url
 
-    url = make_url(uri)
-    name = url.database
-    if not name or name == ":memory:" or name.startswith("file:") or _kept(Path(name)):
-        return
-    file = Path(name).resolve()
+    file, url = found.resolve(), make_url(uri)
     file.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(file.with_name(f"{file.name}.lock")):
         if _kept(file):

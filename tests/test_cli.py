@@ -465,6 +465,12 @@ BAD: dict[str, Case] = {
         "no training set",
     ),
     "rows a folder": (_nothing, (*EVALUATE, "--rows", "index"), "'index' is a folder"),
+    "rows nowhere": (
+        _nothing,
+        (*EVALUATE, "--rows", "/dev/null/a/r.jsonl"),
+        "'/dev/null.* cannot be",
+    ),
+    "a dry run far away": (_nothing, (*COMPILE, "--dry-run", "--workers", "2"), "Leave out --eng"),
     "recipe nowhere": (_nothing, ("init", ".", "--output", "/dev/null/a"), "/null' cannot be"),
     "input of a prompt": (_nothing, ("prompt", "recipe.toml", "x", "--input", "a=b"), "no such"),
     "empty question": (_nothing, ("ask", "recipe.toml", "  "), "The question is empty"),

@@ -221,6 +221,10 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
         experiment,
     )  # fmt: skip
     if dry_run:
+        if engine != "local" or workers is not None:
+            raise InputError(
+                "--dry-run asks from this process alone.", hint="Leave out --engine and --workers."
+            )
         verdict.show_estimate(estimate_recipe(wanted), json)
         return
     with view.progress_bars() as progress, crew_of(engine, workers) as crew:
@@ -259,8 +263,10 @@ def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
     from ragwright.artifacts.cli.sources import ProgramSource
 
     recipe, data = _split_data(words or [], given=bool(artifact))
-    if rows is not None and rows.is_dir():  # found before anything is paid for
-        raise InputError(f"{str(rows)!r} is a folder.", hint="Give --rows a file.")
+    if rows is not None:  # found before anything is paid for
+        if rows.is_dir():
+            raise InputError(f"{str(rows)!r} is a folder.", hint="Give --rows a file.")
+        rows.parent.mkdir(parents=True, exist_ok=True)
     with crew_of(engine, workers) as crew:
         ready = actions.load_ready_program(ProgramSource.of(recipe, artifact, index), lm, crew)
         view.show_notes(ready.notes)

@@ -30,6 +30,7 @@ from ragwright.artifacts import (
     read_artifact,
     save,
 )
+from ragwright.artifacts.addresses import download
 from ragwright.artifacts.registry import PACKAGES, REQUIREMENTS
 from ragwright.artifacts.versions import read_aliases, resolve_version
 from ragwright.programs.recipe import Recipe
@@ -178,6 +179,21 @@ def test_pulling_without_an_alias_is_refused(two: Path, uri: str, tmp_path: Path
     client.delete_registered_model_alias("capitals", "champion")
     with pytest.raises(ArtifactError, match="no alias candidate or champion"):
         pull_model("capitals", tmp_path / "elsewhere", tracking_uri=uri)
+
+
+def test_a_store_that_is_none_is_said_and_none_is_made(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.db").write_text("no database at all, but long enough to be read as one" * 20)
+    damaged = f"sqlite:///{tmp_path}/no.db"
+    for uri in (damaged, "nothing://here"):
+        with pytest.raises(ArtifactError, match="refuses: "):
+            publish_model(home, tracking_uri=uri)
+        with pytest.raises(ArtifactError, match="refuses: "):
+            pull_model("capitals", tmp_path / "pulled", tracking_uri=uri)
+    with pytest.raises(ArtifactError, match="does not give"):
+        download("models:/capitals@champion", tmp_path, tracking_uri=damaged)
+    with pytest.raises(ArtifactError, match="There is no MLflow store"):
+        pull_model("capitals", tmp_path / "pulled", tracking_uri=f"sqlite:///{tmp_path}/far/x.db")
+    assert not (tmp_path / "far").exists()
 
 
 @pytest.mark.parametrize("name", ["../capitals", "a' OR name != '", "", "a/b"])
