@@ -92,9 +92,12 @@ def move_index(index: str | Path, target: str, *, progress: Progress | None = No
     place = StoreURL.parse(target).beside(Path.cwd())
     with writer_lock(folder), closing(Ledger(folder / "ledger.sqlite")) as ledger:
         stamp = Stamp.read(folder)
-        place = replace(place, graph=stamp.settings.graph)
+        graph = stamp.settings.graph
+        if not (place.kind == "qdrant" and place.remote):  # what such a server alone does
+            graph = graph.model_copy(update={"quantization": "none", "on_disk": False})
+        place = replace(place, graph=graph)
         report = _copy(stamp.store(folder), place, progress or _silent)
-        settings = stamp.settings.model_copy(update={"store": str(place)})
+        settings = stamp.settings.model_copy(update={"store": str(place), "graph": graph})
         moved = stamp.model_copy(update={"settings": settings})
         moved.write(folder)
         note_vector_store(IndexChecksums(folder), folder, moved)

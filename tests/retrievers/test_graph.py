@@ -15,7 +15,7 @@ from ragwright.retrievers.errors import IndexFault, InputError
 from ragwright.retrievers.graph import TRIED, optimize_graph
 from ragwright.retrievers.index import Index, close_index, open_index
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.migrate import copy_collection
+from ragwright.retrievers.migrate import copy_collection, move_index
 from ragwright.retrievers.parquet import export_rows, import_rows, index_store_url
 from ragwright.retrievers.stamp import IndexSettings, Stamp
 from ragwright.retrievers.stores.base import GraphSettings, StoreURL
@@ -103,6 +103,10 @@ def test_a_qdrant_server_is_asked_to_keep_vectors_small(
         ingest(DOCUMENTS, tmp_path / "ix", IndexSettings(embedder="hash", store=store, graph=graph))
         with closing(Index(tmp_path / "ix")) as index:
             assert len(index.dense("Machine 7", 3)) == 3
+        move_index(tmp_path / "ix", f"chroma:{tmp_path}/moved")  # which keeps them as they are
+        with closing(Index(tmp_path / "ix")) as index:
+            assert len(index.dense("Machine 7", 3)) == 3
+            assert index.settings.graph == GraphSettings(search=64)
     made = qdrant.created["machines"].model_dump(exclude_none=True)
     assert made["vectors"]["on_disk"] is True
     assert made["quantization_config"][quantization]["always_ram"] is True
