@@ -159,8 +159,13 @@ class LedgerFile:
             ) from error
 
     def vacuum(self) -> None:
-        """Give the room of deleted rows back to the disk."""
-        self.run("VACUUM")
+        """Give the room of deleted rows back to the disk.
+
+        Raises:
+            IndexFault: It cannot be written: there has to be room for a second file meanwhile.
+        """
+        with self.transaction():
+            self.run("VACUUM")
 
     def close(self) -> None:
         with self._lock:

@@ -138,6 +138,13 @@ def test_one_that_was_closed_under_a_reader_says_so(tmp_path: Path) -> None:
     assert "disk" not in f"{read.value} {written.value}"
 
 
+def test_a_ledger_that_cannot_be_written_anew_says_so(tmp_path: Path) -> None:
+    with closing(Ledger(tmp_path / "ledger.sqlite", create=True)) as ledger:
+        ledger.run("PRAGMA query_only = 1")
+        with pytest.raises(IndexFault, match="cannot be written: attempt to write a readonly"):
+            ledger.vacuum()
+
+
 def test_who_waits_for_a_file_says_so_and_gives_it_up_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
