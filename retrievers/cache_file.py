@@ -59,8 +59,16 @@ def usable_home() -> Path | None:
 
 def _can_be(folder: Path) -> bool:
     """Tell whether a folder is there, or can be made."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    there = next(place for place in (folder, *folder.parents) if _is_seen(place))
     return there.is_dir() and (there == folder or os.access(there, os.W_OK))
+
+
+def _is_seen(place: Path) -> bool:
+    """Tell whether something is there that this user may look at: /root, say, is closed."""
+    try:
+        return place.exists()
+    except PermissionError:
+        return False
 
 
 def private_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -204,3 +205,25 @@ def test_a_home_that_cannot_be_made_or_written_has_a_cache_elsewhere(
     assert cache_folder() == private_folder()
     monkeypatch.setenv("HOME", str(tmp_path / "made" / "later"))
     assert cache_folder() == tmp_path / "made" / "later" / ".cache/ragwright"
+
+
+def test_a_home_that_this_user_may_not_enter_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that is run as another user than it was made for has /root for a home."""
+    monkeypatch.delenv("RAGWRIGHT_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    closed = tmp_path / "root"
+    closed.mkdir()
+    look, may = Path.stat, os.access
+
+    def refused(place: Path, **named: bool) -> os.stat_result:
+        if closed in place.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return look(place, **named)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    monkeypatch.setattr(os, "access", lambda place, mode: place != closed and may(place, mode))
+    for home in (closed, closed / "below"):
+        monkeypatch.setenv("HOME", str(home))
+        assert cache_folder() == private_folder()
