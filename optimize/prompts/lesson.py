@@ -84,12 +84,14 @@ class Lesson:
         pred_name: str | None = None,
         pred_trace: Any = None,
     ) -> dspy.Prediction:
-        """Score and feedback, whether there is a trace or not."""
+        """Score and feedback, whether there is a trace or not; on one predictor, if it is named."""
         self._tell()
-        judged = self.metric.judged(gold, pred)
+        judged, told = self.metric.judged(gold, pred), ""
+        if pred_name is not None:
+            told = self.metric.feedback_on(gold, pred, trace, pred_name, pred_trace)
         right = judged.score >= self.metric.threshold
         said = self.feedback.text(gold, pred, right=right)
-        text = f"{judged.feedback} {said}".strip()
+        text = f"{told or judged.feedback} {said}".strip()
         return dspy.Prediction(score=judged.score, feedback=text)
 
     def _tell(self) -> None:

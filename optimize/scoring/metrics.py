@@ -173,6 +173,17 @@ class Metric:
         scores = {name: part.score for _, name, part in parts} if len(parts) > 1 else {}
         return Judgement(score, "\n".join(said), scores)
 
+    def feedback_on(
+        self, gold: dspy.Example, pred: dspy.Prediction, trace: Any, pred_name: str, pred_trace: Any
+    ) -> str:
+        """What a user's metrics say of one predictor, those of them that take its name."""
+        own = [self.given] if self.given else [_imported(n) for _, n in self.terms if ":" in n]
+        with self._asking():
+            found = [_called(one, gold, pred, trace, pred_name, pred_trace)
+                     for one in own if _arguments(one) > 3]  # fmt: skip
+        said = [one.get("feedback") for one in found if isinstance(one, dspy.Prediction)]
+        return "\n".join(str(text) for text in said if text)
+
     def _asking(self) -> AbstractContextManager[Any]:
         wanted = self.given is not None or self.needs_writer
         return dspy.context(lm=self.judge) if self.judge is not None and wanted else nullcontext()

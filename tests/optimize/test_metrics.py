@@ -194,6 +194,25 @@ def test_a_judge_is_shown_a_context_that_is_one_text_as_it_is() -> None:
     assert "Which town?" in shown
 
 
+def test_a_metric_that_takes_a_predictors_name_is_heard_on_it() -> None:
+    def detailed(gold: Any, pred: Any, trace: Any, pred_name: Any, pred_trace: Any) -> Any:
+        if pred_name is None:
+            return 0.0
+        return dspy.Prediction(score=1.0, feedback=f"{pred_name} of {trace} did {pred_trace}")
+
+    def strict(gold: Any, pred: Any, trace: Any = None) -> Any:
+        return trace is None and dspy.Prediction(score=0.0, feedback="wrong town")
+
+    said = {}
+    for metric in (detailed, strict):
+        lesson = Lesson((), (), as_metric(metric), 1)
+        found = lesson.reflect(gold(), dspy.Prediction(answer="y"), ["t"], "search", ["p"])
+        said[metric.__name__] = found.feedback
+        assert found.score == 0
+    assert said["detailed"].startswith("search of ['t'] did ['p'] Wrong")
+    assert said["strict"].startswith("wrong town Wrong")
+
+
 @pytest.mark.parametrize(("name", "field"), [("semantic_f1", "recall"), ("groundedness", None)])
 def test_a_language_model_judges(name: str, field: str | None) -> None:
     said = {"reasoning": "r", "precision": "0.5", "recall": "1.0", "groundedness": "0.25",
