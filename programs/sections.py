@@ -297,20 +297,23 @@ class DataSection(RecipeSection):
         return self
 
 
+_TagName = Annotated[str, Field(pattern=r"^[\w.\-/ :]+$", max_length=250)]
+
+
 class TrackingSection(RecipeSection):
     """Where MLflow's record of a compile goes besides the recipe's own store.
 
     Attributes:
         uri: A team's tracking server; a secret for it belongs in the environment.
         experiment: The experiment there; by default the recipe's name.
-        tags: Tags of every run of this recipe.
+        tags: Tags of every run of this recipe, by names that MLflow takes.
     """
 
     uri: Annotated[
         str, _names_no_user("set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
     ] = ""
     experiment: str = ""
-    tags: dict[str, str] = Field(default={})
+    tags: dict[_TagName, str] = Field(default={})
 
 
 class CompileSection(RecipeSection):

@@ -13,6 +13,7 @@ from typing import Any
 
 from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.report.descriptions import describe_candidate
+from ragwright.optimize.report.mlflow_curves import mlflow_name
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluation import Evaluation
@@ -64,7 +65,7 @@ def _log_candidate(
     client.log_batch(
         run_id,
         metrics=[Metric(key, value, now, 0) for key, value in metrics.items()],
-        params=[Param(key, str(value)) for key, value in params.items()],
+        params=[Param(mlflow_name(key), str(value)) for key, value in params.items()],
     )
     client.set_terminated(run_id)
 

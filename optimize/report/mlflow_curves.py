@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
+from ragwright.optimize.report.descriptions import LONGEST
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.setting import short_stage_name
 
@@ -25,8 +26,8 @@ def curve_points(result: CompileResult) -> Iterator[CurvePoint]:
 
 
 def mlflow_name(text: str) -> str:
-    """Put `_` for what MLflow takes in no name."""
-    return _UNNAMEABLE.sub("_", text)
+    """Put `_` for what MLflow takes in no name, and cut off what is too long for one."""
+    return _UNNAMEABLE.sub("_", text)[:LONGEST]
 
 
 def _search(result: CompileResult) -> Iterator[CurvePoint]:

@@ -21,7 +21,7 @@ from ragwright.optimize.report.mlflow_candidates import (
     round_figures,
     usage_metrics,
 )
-from ragwright.optimize.report.mlflow_curves import curve_points
+from ragwright.optimize.report.mlflow_curves import curve_points, mlflow_name
 from ragwright.optimize.report.mlflow_data import keep_data_sets, log_inputs
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.result import CompileResult
@@ -87,7 +87,7 @@ def experiment_id(client: Any, name: str, files: Path) -> str:
 def _log_values(client: Any, run_id: str, result: CompileResult) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
-    params = [Param(key, str(value)) for key, value in _params(result).items()]
+    params = [Param(mlflow_name(key), str(value)) for key, value in _params(result).items()]
     now = int(1000 * time.time())
     single = [Metric(key, value, now, 0) for key, value in _metrics(result).items()]
     stepped = [Metric(key, value, now, step) for key, value, step in curve_points(result)]

@@ -17,6 +17,8 @@ from ragwright.optimize import CompileResult
 from ragwright.optimize.prompts.state import prompt_hash
 from ragwright.optimize.report.mlflow_run import track
 from ragwright.optimize.retrieval.search import reading_variations
+from ragwright.optimize.setting import Setting
+from ragwright.programs.knobs import KnobValues
 
 WITH_LEARNED_PROMPTS = ("shortlist", "reading")
 
@@ -76,6 +78,25 @@ def test_two_compiles_of_one_recipe_share_an_experiment(result: CompileResult, s
     assert first != second
     assert runs[0].experiment_id == runs[1].experiment_id
     assert client.get_experiment(runs[0].experiment_id).name == "towns"
+
+
+def test_stages_of_lists_and_tables_have_names_that_mlflow_takes(
+    result: CompileResult, store: Path
+) -> None:
+    """It refuses brackets and quotes, at the end of a compile that is paid for."""
+
+    def stages(k: int) -> Setting:
+        places = ("hops[0].knobs", f"tools['{'x' * 300}'].knobs")
+        return Setting.of(dict.fromkeys(places, KnobValues(k=k)))
+
+    candidates = [
+        replace(one, setting=stages(k)) for k, one in enumerate(result.candidates, start=2)
+    ]
+    made = replace(result, candidates=tuple(candidates))
+    uri = f"sqlite:///{store}/mlflow.db"
+    run_id = track(made, tracking_uri=uri, artifact_location=store / "files")
+    one = next(iter(children(MlflowClient(uri), run_id).values()))
+    assert "hops_0_.k" in one.data.params
 
 
 def children(client: MlflowClient, parent: str) -> dict[str, Run]:

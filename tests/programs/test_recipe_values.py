@@ -142,3 +142,10 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(
     with pytest.raises(RagError, match="no user and password") as told:
         Recipe.checked({section: {key: address}})
     assert "a-secret" not in str(told.value)
+
+
+def test_a_tag_that_mlflow_would_refuse_is_refused_before_anything_is_spent() -> None:
+    assert Recipe.checked({"tracking": {"tags": {"team a/b": "x"}}}).tracking.tags
+    for name in ("a[b]", "", "x" * 251):
+        with pytest.raises(RagError, match=r"tracking\.tags"):
+            Recipe.checked({"tracking": {"tags": {name: "x"}}})
