@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +26,9 @@ from ragwright.retrievers.embedding import (
     Prompt,
 )
 from ragwright.retrievers.embedding.base import WrappedEmbedder
+from ragwright.retrievers.embedding.hosted import BATCH, is_hosted
 from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.seen import batches
 from ragwright.retrievers.token_codes import CodedRows, draw_rotation, quantize, rotate_vectors
 from ragwright.retrievers.types import content_hash
 from ragwright.retrievers.vector_cache import CachedVectors, VectorCache
@@ -79,10 +82,13 @@ class CachedEmbedder(WrappedEmbedder):
         kept = self._tried(lambda: cache.get(list(dict.fromkeys(keys))), nothing)
         found = {key: one for key, one in kept.items() if one.codes is not None or not tokens}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
-        if missing:
-            encoded = self._counted(list(missing.values()), tokens=tokens)
-            fresh = dict(zip(missing, self._entries(cache, encoded), strict=True))
-            self._tried(lambda: cache.put(fresh.items()), None)
+        # What a model behind an API was paid for is kept before it is asked for more.
+        at_once = BATCH if is_hosted(identity.model) else len(missing)
+        for part in batches(missing.items(), at_once):
+            encoded = self._counted([text for _, text in part], tokens=tokens)
+            keyed = zip((key for key, _ in part), self._entries(cache, encoded), strict=True)
+            fresh = dict(keyed)
+            self._tried(partial(cache.put, fresh.items()), None)
             found |= fresh
         return self._assembled(cache, [found[key] for key in keys], tokens=tokens)
 
