@@ -40,22 +40,26 @@ def trace_retrieval(query: str, passages: Sequence[Passage]) -> None:
     if found is not None:
         known = {passage.id for passage in found}
         found.extend(passage for passage in passages if passage.id not in known)
-    mlflow = sys.modules.get("mlflow")
-    span = mlflow.get_current_active_span() if mlflow else None
-    if mlflow is None or span is None:
+    span = _current_span()
+    if span is None:
         return
     span.set_span_type("CHAIN")
-    with mlflow.start_span(name="passages", span_type="RETRIEVER") as child:
+    with sys.modules["mlflow"].start_span(name="passages", span_type="RETRIEVER") as child:
         child.set_inputs({"query": query})
         child.set_outputs([_document(passage) for passage in passages])
 
 
 def trace_attribute(name: str, value: object) -> None:
     """Set an attribute of the current span, if there is one."""
-    mlflow = sys.modules.get("mlflow")
-    span = mlflow.get_current_active_span() if mlflow else None
+    span = _current_span()
     if span is not None:
         span.set_attribute(name, value)
+
+
+def _current_span() -> Any:
+    """Return the span that is being written; None, too, while a thread still imports MLflow."""
+    active = getattr(sys.modules.get("mlflow"), "get_current_active_span", None)
+    return None if active is None else active()
 
 
 def _document(passage: Passage) -> dict[str, Any]:

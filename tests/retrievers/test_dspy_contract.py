@@ -7,6 +7,7 @@ import copy
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -216,3 +217,10 @@ def test_a_crafted_state_is_refused(retriever: Retriever, state: Any) -> None:
     with pytest.raises(InputError):
         retriever.load_state(state)
     assert (retriever.k, retriever.path) == (3, path)
+
+
+def test_a_search_is_not_traced_while_a_thread_still_imports_mlflow(
+    retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", ModuleType("mlflow"))
+    assert retriever("capital").passages
