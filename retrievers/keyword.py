@@ -20,7 +20,11 @@ import tantivy
 from ragwright.retrievers.bounded_read import read_bounded
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import Filter
-from ragwright.retrievers.keyword_damage import translate_keyword_errors, translates_read_errors
+from ragwright.retrievers.keyword_damage import (
+    damaged_keyword_index,
+    translate_keyword_errors,
+    translates_read_errors,
+)
 from ragwright.retrievers.keyword_filter import FIELD, metadata_terms, tantivy_filter
 from ragwright.retrievers.own_vectors import Keys, id_as_number, is_chunk_id
 from ragwright.retrievers.panics import RustPanic, translate_panics
@@ -66,7 +70,7 @@ class KeywordIndex:
         self._folder = folder
         self._language = language
         self._writer: Any = None
-        self._open()
+        self._open(create=create)
 
     @property
     def outdated(self) -> bool:
@@ -247,10 +251,10 @@ class KeywordIndex:
             writer, self._writer = self._writer, None
             writer.wait_merging_threads()
 
-    def _open(self) -> None:
+    def _open(self, *, create: bool = False) -> None:
         self._schema = _schema()
         with translate_keyword_errors(self._folder):
-            self._index = self._opened()
+            self._index = self._opened(create=create)
             # By itself it would take whatever files lie there, within half a second and unchecked.
             self._index.config_reader(reload_policy="manual")
         # Without this, before anything is written, tantivy's writer thread dies.
@@ -259,10 +263,12 @@ class KeywordIndex:
         held = (self._note or {}).get("languages", ())
         self._analysis = self._analysis_in(held)
 
-    def _opened(self) -> Any:
+    def _opened(self, *, create: bool) -> Any:
         """Open what is there by its own fields: those of another version are rebuilt later."""
         folder = str(self._folder)
         if not tantivy.Index.exists(folder):
+            if not create:  # another process is replacing it, or took it away
+                raise damaged_keyword_index(self._folder, "its files are gone")
             return tantivy.Index(self._schema, path=folder)
         try:
             return tantivy.Index(self._schema, path=folder)

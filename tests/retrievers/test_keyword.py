@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from ragwright.retrievers import keyword as keyword_module
-from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.errors import DamagedStore, IndexFault
 from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.types import content_hash
@@ -95,3 +96,14 @@ def test_in_a_large_index_what_most_chunks_have_is_left_out_where_the_rest_finds
     assert keyword.query("cats, mice", 2)["a"] == whole["a"]  # one has mice: both are asked
     assert len(keyword.query("cats", 20)) == 10
     assert list(keyword.query("cats, mice", 1, parse_filter({"n": 1}))) == ["b"]
+
+
+def test_a_reader_makes_no_index_in_the_place_of_one_that_is_replaced(tmp_path: Path) -> None:
+    with closing(KeywordIndex(tmp_path / "k", create=True)) as made:
+        made.write([("a" * 32, "word", {})])
+    with closing(KeywordIndex(tmp_path / "k")) as read:
+        for file in (tmp_path / "k").iterdir():
+            file.unlink()
+        with pytest.raises(DamagedStore, match="its files are gone"):
+            read.reload()
+    assert list((tmp_path / "k").iterdir()) == []
