@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from ragwright.retrievers.cache_file import cache_folder
 from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.database import _TellingConnection
 from ragwright.retrievers.embedding import EmbedderIdentity, EncodedTexts, HashEmbedder
+from ragwright.retrievers.embedding.converted import converted_model_folder
+from ragwright.retrievers.embedding.files import ModelFiles
 from ragwright.retrievers.errors import InputError, ModelError
 from ragwright.retrievers.token_codes import draw_rotation, quantize
 from ragwright.retrievers.types import Document
@@ -236,3 +238,59 @@ def test_the_cache_can_be_turned_off(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("RAGWRIGHT_CACHE_GIB", "much")
     with pytest.raises(InputError, match="much"):
         with_cache(Counting())
+
+
+class Paid(HashEmbedder):
+    """A model behind an API that fails once, when it has been asked for a while."""
+
+    token_vectors = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    @property
+    def identity(self) -> EmbedderIdentity:
+        return EmbedderIdentity("litellm:paid/model", "hosted", 64, True)
+
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
+        self.asked.append(len(texts))
+        if len(self.asked) == 3:
+            raise ModelError("Too many requests.")
+        return super().encode(texts)
+
+
+def test_what_was_paid_for_is_not_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAGWRIGHT_CACHE", str(tmp_path))
+    paid, texts = Paid(), [f"text {n}" for n in range(300)]
+    with pytest.raises(ModelError, match="Too many"):
+        with_cache(paid).encode(texts)
+    found = with_cache(paid).encode(texts)
+    np.testing.assert_array_equal(found.vectors, HashEmbedder().encode(texts).vectors)
+    assert paid.asked == [96, 96, 96, 96, 12]
+
+
+def test_a_converted_model_that_lacks_a_file_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAGWRIGHT_CACHE", str(tmp_path))
+    files, made = ModelFiles("m", "1", tmp_path, None, 8), []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        (folder / "graph").write_text("whole")
+
+    folder = converted_model_folder(files, "kind", make)
+    harms: list[Callable[[], object]] = [
+        lambda: None,
+        (folder / "graph").unlink,
+        lambda: (folder / "graph").write_text("cut"),
+        lambda: (folder / "sizes.json").write_text("{"),
+        (folder / "sizes.json").unlink,
+    ]
+    for number, harm in enumerate(harms, start=1):
+        harm()
+        assert converted_model_folder(files, "kind", make) == folder
+        assert ((folder / "graph").read_text(), len(made)) == ("whole", number)
