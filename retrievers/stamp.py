@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -313,7 +314,11 @@ def _check_plain(folder: Path) -> None:
         IndexFault: It holds a pipe, a socket or a device.
     """
     for file in (*folder.glob("*"), *folder.glob("keyword/*")):
-        if file.exists() and not (file.is_file() or file.is_dir()):
+        try:
+            mode = file.stat().st_mode
+        except OSError:  # an ingest took it away meanwhile, or it leads nowhere
+            continue
+        if not (S_ISREG(mode) or S_ISDIR(mode)):
             raise IndexFault(
                 f"{str(file)!r} is no plain file.", hint="Delete it, or build the index again."
             )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
 from ragwright.retrievers.findings import PARTS, find_index_problems
 from ragwright.retrievers.ledger import Ledger
@@ -135,8 +136,17 @@ def stats(path: str | Path) -> Stats:
             generation=ledger.generation,
             token_rows=used,
             dead_rows=ledger.counter("token_end") - used,
-            bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+            bytes=sum(map(_size, folder.rglob("*"))),
         )
+
+
+def _size(file: Path) -> int:
+    """Return the bytes of a file; nothing of one that an ingest took away meanwhile."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return 0
+    return found.st_size if S_ISREG(found.st_mode) else 0
 
 
 def verify(path: str | Path) -> Verification:

@@ -60,6 +60,27 @@ def test_a_sound_index_is_sound(index_path: Path) -> None:
     assert (repair(index_path).written, repair(index_path).removed) == (0, 0)
 
 
+def test_files_that_come_and_go_are_no_matter(
+    index_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at an index while another process writes it."""
+    size, listed, there = stats(index_path).bytes, Path.rglob, Path.exists
+    brief = index_path / "stamp.json.tmp"
+    brief.touch()
+
+    def gone_at_once(place: Path) -> bool:
+        found = there(place)
+        if place == brief:
+            brief.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "exists", gone_at_once)
+    assert Stamp.read(index_path).attached is None
+    monkeypatch.setattr(Path, "rglob", lambda *given: [*listed(*given), index_path / "gone"])
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    assert stats(index_path).bytes == size
+
+
 class Level(IntEnum):
     HIGH = 3
 
