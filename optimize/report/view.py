@@ -278,6 +278,8 @@ def _next_step(result: CompileResult) -> str:
     if gain.gain <= 0:
         return "To do: keep what runs. Where wrong answers fail says what may help more."
     wanted = math.ceil(gain.n * (gain.detectable / gain.gain) ** 2)
+    if wanted <= gain.n:  # the interval would do, and so few answers differ that p does not
+        return "To do: keep what runs, or take more questions: answers to too few of them differ."
     return (
         f"To do: keep what runs, or take more questions. If the true gain is as large as this one, "
         f"some {_round(wanted):,} test questions would show it 4 times out of 5."

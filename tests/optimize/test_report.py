@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import dspy
+import numpy as np
 import pytest
 
 from ragwright.optimize import CompileResult, compile_program
@@ -15,7 +16,7 @@ from ragwright.optimize.report.view import Demonstration, build_report_view
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.retrieval.search import Search, Trial
 from ragwright.optimize.scoring.attribution import FAILURES
-from ragwright.optimize.scoring.statistics import holm_correction
+from ragwright.optimize.scoring.statistics import holm_correction, paired_gain
 from ragwright.programs.knobs import KnobValues
 
 from .conftest import recipe
@@ -145,6 +146,8 @@ def test_it_says_what_to_do_now(result: CompileResult, tmp_path: Path) -> None:
     unsure = replace(result.gain, n=38, gain=0.05, low=-0.01, detectable=0.1)
     kept = replace(result, decided="keep the baseline", gain=unsure)
     assert "some 160 test questions" in build_report_view(kept).next_step
+    few = paired_gain(np.zeros(4), np.full(4, 0.5))
+    assert "too few of them differ" in build_report_view(replace(kept, gain=few)).next_step
     worse = replace(kept, gain=replace(unsure, gain=-0.05))
     assert "questions would show" not in build_report_view(worse).next_step
     counts = dict.fromkeys(FAILURES, 0) | {"cut by the budget": 3, "not in pool": 1}
