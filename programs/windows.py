@@ -138,14 +138,14 @@ def _stated(said: Any, name: str) -> int | None:
         models = [one for one in listed if isinstance(one, dict)]
         named = [one for one in models if one.get("id") == name]
         said = (named or models or [{}])[0] if named or len(models) == 1 else {}
-    said = {**said, **(said.get("default_generation_settings") or {})}
-    for key in _KEYS:
-        value = said.get(key)
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
+    settings = said.get("default_generation_settings")
+    said = {**said, **(settings if isinstance(settings, dict) else {})}
+    return next((number for key in _KEYS if (number := _count(said.get(key)))), None)
 
 
 def _stated_slots(said: Any) -> int | None:
-    slots = said.get("total_slots") if isinstance(said, dict) else None
-    return slots if isinstance(slots, int) and slots > 0 else None
+    return _count(said.get("total_slots")) if isinstance(said, dict) else None
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and value > 0 else None

@@ -12,7 +12,7 @@ import pytest
 
 from ragwright.programs import HybridRAG
 from ragwright.programs.lm import build_lm
-from ragwright.programs.windows import learned_window, served_window
+from ragwright.programs.windows import learned_window, served_slots, served_window
 from ragwright.retrievers.errors import InputError
 
 
@@ -82,6 +82,19 @@ def test_a_server_of_ones_own_needs_no_key_and_says_its_window(
     built = program(index_path, url)
     assert built(question="What is the capital of France?").answer == "Paris"
     assert served_window(built.respond.lm) == 4096
+
+
+@pytest.mark.parametrize(
+    "states", [{"n_ctx": True}, {"default_generation_settings": [1]}, {"data": [3]}, [], 7, "x"]
+)
+def test_a_server_that_says_something_else_has_a_window_that_is_not_known(
+    small: tuple[type[Small], str], states: Any
+) -> None:
+    handler, url = small
+    handler.states = states
+    lm = build_lm("openai/m", api_base=url)
+    assert served_window(lm) is None
+    assert served_slots(lm) is None
 
 
 def test_a_refused_prompt_is_packed_anew_once_and_then_refused_as_the_clients(
