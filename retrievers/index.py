@@ -76,7 +76,9 @@ class Index:
         self._former: list[ReadParts] = []
         self._following = threading.Lock()
         kept = LRUCache[Any, EncodedTexts](ENCODED_BYTES, _bytes_of)
-        self._encoded = cached(kept, lock=threading.Lock())(self._encode)
+        # Another index may be put here while a question is embedded for the one before.
+        keyed = cached(kept, key=lambda query: (self._open.stamp.id, query), lock=threading.Lock())
+        self._encoded = keyed(self._encode)
 
     @property
     def _parts(self) -> ReadParts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.retrievers.dense import ChromaRetriever
+from ragwright.retrievers.embedding import EncodedTexts, HashEmbedder
+from ragwright.retrievers.index import Index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.stamp import IndexSettings
 from ragwright.retrievers.stores.base import StoreURL
@@ -84,3 +87,25 @@ def test_threads_open_and_close_one_folder_of_chroma(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(open_and_close, range(24))) == [0] * 24
+
+
+def test_a_question_that_was_embedded_for_another_index_is_embedded_again(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = HASHED.model_copy(update={"embedder": "hash:32"})
+    ingest([Document("leave", "Everybody has 30 days.")], path, HASHED)
+    ingest([Document("leave", "Everybody has 31 days.")], tmp_path / "other", small)
+    embed = HashEmbedder.encode
+
+    def exchanged_meanwhile(self: HashEmbedder, *given: Any, **named: Any) -> EncodedTexts:
+        if (tmp_path / "other").exists():
+            path.rename(tmp_path / "before")
+            (tmp_path / "other").rename(path)
+            assert index.count == 1
+        return embed(self, *given, **named)
+
+    with closing(Index(path)) as index:
+        monkeypatch.setattr(HashEmbedder, "encode", exchanged_meanwhile)
+        assert index.vector_of("days").shape == (64,)
+        assert index.vector_of("days").shape == (32,)
+        assert len(index.dense("days", 3)) == 1
