@@ -14,6 +14,7 @@ from ragwright.retrievers.embedding.base import (
     TransformerEngine,
 )
 from ragwright.retrievers.embedding.bert import is_plain_bert
+from ragwright.retrievers.embedding.checked import CheckedEmbedder
 from ragwright.retrievers.embedding.files import ModelFiles, damaged_file, find_model, read_table
 from ragwright.retrievers.embedding.hashing import HashEmbedder
 from ragwright.retrievers.embedding.hosted import PREFIX, HostedEmbedder, is_hosted
@@ -137,8 +138,7 @@ def _outside(reference: str) -> Embedder:
             f"{reference!r} is no Embedder: it lacks {', '.join(lacking)}.",
             hint="See the protocol ragwright.retrievers.embedding.Embedder.",
         )
-    embedder: Embedder = made
-    return embedder
+    return CheckedEmbedder(made, reference)
 
 
 def _backend(engine: EngineSettings, files: ModelFiles) -> Backend:

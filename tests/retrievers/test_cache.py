@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from ragwright.retrievers.cache_file import cache_folder
 from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.database import _TellingConnection
 from ragwright.retrievers.embedding import EmbedderIdentity, EncodedTexts, HashEmbedder
+from ragwright.retrievers.embedding.checked import CheckedEmbedder
 from ragwright.retrievers.embedding.converted import converted_model_folder
 from ragwright.retrievers.embedding.files import ModelFiles
 from ragwright.retrievers.errors import InputError, ModelError
@@ -294,3 +296,44 @@ def test_a_converted_model_that_lacks_a_file_is_made_anew(
         harm()
         assert converted_model_folder(files, "kind", make) == folder
         assert ((folder / "graph").read_text(), len(made)) == ("whole", number)
+
+
+class Given:
+    """An embedder of somebody's own, which gives what a test says."""
+
+    engine, token_vectors = "own", True
+    identity = EmbedderIdentity("own", "1", 4, True)
+
+    def __init__(self, vectors: Any, tokens: Any = None) -> None:
+        self.vectors, self.given = vectors, tokens
+
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
+        return EncodedTexts(self.vectors, self.given)
+
+
+@pytest.mark.parametrize("vectors", [np.eye(2, 4), np.eye(2, 4).tolist(), np.eye(2, 4, dtype=int)])
+def test_numbers_of_any_kind_are_kept_as_they_are_found_again(
+    vectors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAGWRIGHT_CACHE", str(tmp_path))
+    for _ in range(2):
+        found = with_cache(CheckedEmbedder(Given(vectors), "own:Given")).encode(["a", "b"])
+        np.testing.assert_array_equal(found.vectors, np.eye(2, 4, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("vectors", "tokens", "said"),
+    [
+        (np.eye(1, 4), None, r"shape \(1, 4\), not \(2, 4\)"),
+        (np.eye(2, 5), None, r"shape \(2, 5\), not \(2, 4\)"),
+        (np.full((2, 4), np.nan), None, "not finite"),
+        ([["a"] * 4] * 2, None, "no numbers"),
+        (np.eye(2, 4), [np.eye(3, 5)] * 2, r"shape \(3, 5\), not \(3, 4\)"),
+        (np.eye(2, 4), [np.eye(3, 4)], "token vectors of 1 texts for 2"),
+    ],
+)
+def test_other_vectors_than_were_asked_for_are_the_embedders_fault(
+    vectors: Any, tokens: Any, said: str
+) -> None:
+    with pytest.raises(ModelError, match=f"The embedder 'own:Given' gave .*{said}"):
+        CheckedEmbedder(Given(vectors, tokens), "own:Given").encode(["a", "b"], tokens=True)
